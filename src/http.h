@@ -1,0 +1,80 @@
+/*
+ * http.h
+ *		HTTP over a Unix socket by libcurl's multi interface, driven by the
+ *		worker's loop.  Knows nothing of hooks or engines.  Never raises from
+ *		a libcurl callback; allocates with malloc inside libcurl only.
+ *
+ * A call ends exactly once, by its done function, which is called from
+ * osa_http_turn() (never from inside osa_http_start()), outside of libcurl:
+ * done may start or abort calls and may raise.  An aborted call ends silently.
+ */
+#ifndef OSA_HTTP_H
+#define OSA_HTTP_H
+
+#include "types.h"
+
+typedef struct HttpCall HttpCall;
+
+typedef enum HttpEnd
+{
+	HTTP_ANSWERED,				/* status is set, whatever it is */
+	HTTP_UNREACHABLE,			/* could not connect */
+	HTTP_DEADLINE,				/* no whole answer in time */
+	HTTP_TOO_LARGE,				/* more body than max_body */
+	HTTP_BROKEN					/* connection broke or was no HTTP */
+} HttpEnd;
+
+typedef struct HttpReply
+{
+	HttpEnd		end;
+	int			status;
+	const char *error;			/* libcurl's words unless HTTP_ANSWERED */
+	const char *body;			/* zero-terminated; "" when a sink took it */
+	size_t		body_len;
+	const char *path_stat;		/* X-Docker-Container-Path-Stat or NULL */
+	const char *api_version;	/* Api-Version or NULL */
+	bool		is_podman;		/* Libpod-Api-Version was there */
+} HttpReply;
+
+typedef void (*HttpDone) (void *arg, const HttpReply *reply);
+
+/* Takes body bytes of a 2xx answer as they come; false aborts (HTTP_BROKEN).
+ * Called inside libcurl: must not raise. */
+typedef bool (*HttpSink) (void *arg, const char *data, size_t len);
+
+/* Gives up to len bytes of a request body; 0 = end, -1 = abort.  Called inside
+ * libcurl: must not raise. */
+typedef ssize_t (*HttpSource) (void *arg, char *data, size_t len);
+
+typedef struct HttpRequest
+{
+	const char *socket_path;	/* absolute path of the Unix socket */
+	const char *method;			/* GET HEAD POST PUT DELETE */
+	const char *path;			/* from the slash, encoded */
+	const char *body;			/* or NULL; copied */
+	const char *content_type;	/* or NULL */
+	HttpSource	source;			/* instead of body, with source_len */
+	int64		source_len;
+	HttpSink	sink;			/* or NULL: body is collected */
+	int64		max_body;		/* bytes collected or sunk at most */
+	int			timeout_ms;		/* whole call; 0: none */
+	int			idle_timeout_ms;	/* without a byte either way; 0: none */
+	bool		own_connection; /* streams: never share or reuse */
+	HttpDone	done;
+	void	   *sink_arg;
+	void	   *source_arg;
+	void	   *arg;
+} HttpRequest;
+
+extern void osa_http_open(void);	/* once a process, after fork */
+extern int	osa_http_fd(void);	/* epoll fd that holds every socket */
+extern TimestampTz osa_http_deadline(void); /* DT_NOEND: none */
+extern void osa_http_turn(void);	/* after the fd was ready or the deadline
+									 * passed; cheap when nothing is due */
+extern int	osa_http_calls(void);	/* calls under way */
+
+/* Raises only if out of memory.  Refusals (no fd left) end in done too. */
+extern HttpCall *osa_http_start(const HttpRequest *request);
+extern void osa_http_abort(HttpCall *call);
+
+#endif							/* OSA_HTTP_H */
