@@ -7,3 +7,4 @@ LANGUAGE c STABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'osa_library_version';
 COMMENT ON FUNCTION @extschema@.osa_library_version() IS
 'Version of the loaded C library (text). Source: the library itself.';
+SELECT @extschema@.osa_library_version();

@@ -76,6 +76,9 @@ CREATE TABLE @extschema@.osa_validation_run (
 CREATE UNIQUE INDEX osa_validation_run_idempotency ON @extschema@.osa_validation_run (owner, idempotency_key)
     WHERE idempotency_key IS NOT NULL;
 CREATE INDEX osa_validation_run_deposition ON @extschema@.osa_validation_run (deposition);
+-- Finished runs are in neither, so that upkeep costs what is open.
+CREATE INDEX osa_validation_run_open ON @extschema@.osa_validation_run (id)
+    WHERE finished_at IS NULL;
 CREATE INDEX osa_validation_run_expires ON @extschema@.osa_validation_run (expires_at)
     WHERE expires_at IS NOT NULL AND finished_at IS NULL;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.osa_validation_run', '');

@@ -7,6 +7,8 @@
  * A call ends exactly once, by its done function, which is called from
  * osa_http_turn() (never from inside osa_http_start()), outside of libcurl:
  * done may start or abort calls and may raise.  An aborted call ends silently.
+ * Beyond a number of connections calls wait for their turn; their deadlines
+ * begin when they are sent.
  */
 #ifndef OSA_HTTP_H
 #define OSA_HTTP_H
@@ -27,12 +29,12 @@ typedef enum HttpEnd
 typedef struct HttpReply
 {
 	HttpEnd		end;
-	int			status;
-	const char *error;			/* libcurl's words unless HTTP_ANSWERED */
+	int			status;			/* 0: none arrived */
+	const char *error;			/* what went wrong unless HTTP_ANSWERED */
 	const char *body;			/* zero-terminated; "" when a sink took it */
 	size_t		body_len;
 	const char *path_stat;		/* X-Docker-Container-Path-Stat or NULL */
-	const char *api_version;	/* Api-Version or NULL */
+	const char *server;			/* Server or NULL */
 	bool		is_podman;		/* Libpod-Api-Version was there */
 } HttpReply;
 
@@ -46,6 +48,10 @@ typedef bool (*HttpSink) (void *arg, const char *data, size_t len);
  * libcurl: must not raise. */
 typedef ssize_t (*HttpSource) (void *arg, char *data, size_t len);
 
+/* Bytes went into the sink since the last time.  Called from osa_http_turn()
+ * outside of libcurl, under the same rules as done. */
+typedef void (*HttpFed) (void *arg);
+
 typedef struct HttpRequest
 {
 	const char *socket_path;	/* absolute path of the Unix socket */
@@ -56,11 +62,12 @@ typedef struct HttpRequest
 	HttpSource	source;			/* instead of body, with source_len */
 	int64		source_len;
 	HttpSink	sink;			/* or NULL: body is collected */
-	int64		max_body;		/* bytes collected or sunk at most */
+	int64		max_body;		/* bytes collected or sunk at most; 0: 64 KiB */
 	int			timeout_ms;		/* whole call; 0: none */
 	int			idle_timeout_ms;	/* without a byte either way; 0: none */
 	bool		own_connection; /* streams: never share or reuse */
 	HttpDone	done;
+	HttpFed		fed;			/* or NULL */
 	void	   *sink_arg;
 	void	   *source_arg;
 	void	   *arg;
@@ -76,5 +83,8 @@ extern int	osa_http_calls(void);	/* calls under way */
 /* Raises only if out of memory.  Refusals (no fd left) end in done too. */
 extern HttpCall *osa_http_start(const HttpRequest *request);
 extern void osa_http_abort(HttpCall *call);
+
+/* A timer that ends as a call does, with HTTP_DEADLINE, after delay_ms. */
+extern HttpCall *osa_http_after(int delay_ms, HttpDone done, void *arg);
 
 #endif							/* OSA_HTTP_H */

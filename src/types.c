@@ -80,44 +80,44 @@ osa_event_type_parse(const char *name, EventType *type)
 }
 
 bool
-osa_cardinality_parse(const char *name, Cardinality *cardinality)
+osa_cardinality_parse(const char *name, HookCardinality *cardinality)
 {
 	int			value;
 
 	if (!parse_name(cardinality_names, lengthof(cardinality_names), name, &value))
 		return false;
-	*cardinality = (Cardinality) value;
+	*cardinality = (HookCardinality) value;
 	return true;
 }
 
-/*
- * osa_fail fills a Failure.  The text is cut at the buffer's end without
- * leaving half a character; bytes that are not valid UTF-8 become '?'.
- */
+void
+osa_clean_text(char *text, int len, bool keep_lines)
+{
+	while (len > 0)
+	{
+		int			l = pg_encoding_mblen(PG_UTF8, text);
+		bool		line = *text == '\n' || *text == '\t';
+
+		if (l > len || !pg_utf8_islegal((const unsigned char *) text, l) ||
+			((unsigned char) *text < 0x20 && !(keep_lines && line)) || *text == 0x7f)
+		{
+			*text = '?';
+			l = 1;
+		}
+		text += l;
+		len -= l;
+	}
+}
+
+/* osa_fail fills a Failure; the text is cut at the buffer's end. */
 void
 osa_fail(Failure *failure, FailureKind kind, const char *fmt,...)
 {
 	va_list		args;
-	char	   *p = failure->message;
-	int			len;
 
 	failure->kind = kind;
 	va_start(args, fmt);
 	vsnprintf(failure->message, sizeof(failure->message), fmt, args);
 	va_end(args);
-
-	len = strlen(p);
-	while (len > 0)
-	{
-		int			l = pg_encoding_mblen(PG_UTF8, p);
-
-		if (l > len || !pg_utf8_islegal((const unsigned char *) p, l) ||
-			(unsigned char) *p < 0x20)
-		{
-			*p = '?';
-			l = 1;
-		}
-		p += l;
-		len -= l;
-	}
+	osa_clean_text(failure->message, strlen(failure->message), false);
 }

@@ -16,7 +16,7 @@
 /* Longest name of a hook, pipeline or runner, without the terminating zero. */
 #define OSA_NAME_MAX		40
 /* Container name: "osa-" and 32 hex digits. */
-#define OSA_CONTAINER_NAME_LEN	40
+#define OSA_CONTAINER_NAME_LEN	36
 /* The tail of an attempt's log that is kept, in bytes. */
 #define OSA_LOG_TAIL_BYTES	(64 * 1024)
 
@@ -79,12 +79,12 @@ typedef struct Failure
 	char		message[1024];	/* one line, for people; valid UTF-8 */
 } Failure;
 
-typedef enum Cardinality
+typedef enum HookCardinality
 {
 	CARDINALITY_NONE,
 	CARDINALITY_ONE,			/* 0 or 1 feature a record */
 	CARDINALITY_MANY
-} Cardinality;
+} HookCardinality;
 
 /* A hook's limits, in bytes, cores and seconds. */
 typedef struct HookLimits
@@ -108,8 +108,11 @@ extern const char *osa_failure_name(FailureKind kind);	/* NULL for NONE */
 
 /* Each returns false if the name is none of the enum's. */
 extern bool osa_event_type_parse(const char *name, EventType *type);
-extern bool osa_cardinality_parse(const char *name, Cardinality *cardinality);
+extern bool osa_cardinality_parse(const char *name, HookCardinality *cardinality);
 
+/* Makes text valid UTF-8 without control characters, in place: what is not
+ * becomes '?'; newlines and tabs stay if keep_lines. */
+extern void osa_clean_text(char *text, int len, bool keep_lines);
 extern void osa_fail(Failure *failure, FailureKind kind, const char *fmt,...) pg_attribute_printf(3, 4);
 
 #endif							/* OSA_TYPES_H */

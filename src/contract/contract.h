@@ -88,9 +88,11 @@ typedef struct OutcomeRow
 typedef enum OutputMode
 {
 	OUTPUT_EXITED,				/* exit 0: every record gets an outcome */
-	OUTPUT_KILLED				/* OOM or timeout: torn last lines and the
+	OUTPUT_KILLED,				/* OOM or timeout: torn last lines and the
 								 * record of each file's last complete line
 								 * are left out */
+	OUTPUT_FAILED				/* any other exit: no outcome counts, and only
+								 * caps are judged (files, sizes) */
 } OutputMode;
 
 typedef struct OutputSpec
@@ -98,7 +100,7 @@ typedef struct OutputSpec
 	OutputMode	mode;
 	const InputRecord *records; /* those given to this attempt */
 	int			n_records;
-	Cardinality cardinality;
+	HookCardinality cardinality;
 	const FeatureColumn *columns;
 	int			n_columns;
 	int64		max_bytes;		/* of all files together, and of one file */

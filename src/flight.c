@@ -1,0 +1,675 @@
+/*
+ * flight.c
+ *		What the worker does each turn: takes wake-ups, looks around (pauses,
+ *		runners, cancelled claims), claims deliveries, lets flights advance.
+ *		Holds the table of flights; a flight's own walk is in attempt.c.
+ *
+ * Bounded work a turn; no transaction is open between units.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "portability/instr_time.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "attempt.h"
+#include "flight.h"
+#include "guc.h"
+#include "leftovers.h"
+#include "node.h"
+#include "queue.h"
+#include "submitted.h"
+
+/* Longer turns make others wait: what is left is done in the next one. */
+#define TURN_BUDGET_MS	20
+#define CLAIM_BATCH		16
+#define WAKES_BATCH		256
+#define LOOKS_BATCH		256
+#define SCAN_LIMIT		1000
+/* Deliveries for later are few, and remembered: looked for now and then. */
+#define SCAN_LATER_MS	60000
+
+/* Of each event's type: who handles its delivery.  Returns at once. */
+typedef void (*EventHandler) (const Claim *claim, XLogRecPtr gate);
+
+static MemoryContext flights_context;
+static MemoryContext turn_context;
+static dlist_head flights = DLIST_STATIC_INIT(flights);
+static int	n_flights;
+static Install install;
+static char node[OSA_NODE_ID_LEN + 1];
+static char worker_name[128];
+static bool again;				/* something changed: turn once more */
+static bool look_around;
+static bool scan;
+static TimestampTz next_look_at;
+static TimestampTz next_scan_later_at;
+
+static void start_unit(void *arg);
+static void take_wakes(void);
+static void look_unit(void *arg);
+static void check_claims(void);
+static void stop_flights(void);
+static void look_at_deliveries(void);
+static void look_deliveries_unit(void *arg);
+static void scan_unit(void *arg);
+static void add_all(const QueuedDelivery *found, int n);
+static void claim_ready(void);
+static void claim_lane(const char *runner);
+static void claim_unit(void *arg);
+static void handle_run_next_hook(const Claim *claim, XLogRecPtr gate);
+static bool run_is_in_flight(int64 run_id);
+static void load_run_unit(void *arg);
+static bool advance_flights(TimestampTz now, instr_time start);
+static double elapsed_ms(instr_time start);
+static void engine_up(Engine *engine);
+static void engine_down(Engine *engine);
+static void engine_notice(Engine *engine, const char *name);
+static bool engine_wanted(Engine *engine);
+static bool engine_sort(Engine *engine);
+
+static const EventHandler handlers[] = {
+	[EVENT_DEPOSITION_SUBMITTED] = osa_handle_submitted,
+	[EVENT_RUN_NEXT_HOOK] = handle_run_next_hook,
+	/* nobody in the saga waits for the end */
+	[EVENT_VALIDATION_COMPLETED] = NULL,
+	[EVENT_VALIDATION_FAILED] = NULL
+};
+
+void
+osa_flights_open(Oid extension)
+{
+	EngineHooks hooks = {engine_up, engine_down, engine_notice, engine_sort, engine_wanted};
+	TimestampTz now = GetCurrentTimestamp();
+
+	flights_context = AllocSetContextCreate(TopMemoryContext, "osa flights", ALLOCSET_DEFAULT_SIZES);
+	turn_context = AllocSetContextCreate(TopMemoryContext, "osa turn", ALLOCSET_DEFAULT_SIZES);
+	osa_tx_expect(extension);
+	osa_node_id(node);
+	snprintf(worker_name, sizeof(worker_name), "%s/%d/%lld", node, MyProcPid, (long long) now);
+	osa_queue_open();
+	osa_engines_open(&hooks, node);
+
+	/* one durable transaction with an xid, before the first effect */
+	start_unit(NULL);
+	look_around = scan = again = true;
+	next_look_at = next_scan_later_at = 0;
+}
+
+/* Takes the place of the worker before: its claims wait again. */
+static void
+start_unit(void *arg)
+{
+	QueuedDelivery *found;
+	int			n;
+
+	(void) arg;
+	osa_tx_begin("starting");
+	osa_store_install(&install);
+	osa_check_copy(&install, node);
+	n = osa_store_recover(&install.id, &found, turn_context);
+	(void) GetCurrentTransactionId();
+	osa_tx_commit(OSA_TX_SYNC);
+	add_all(found, n);
+	if (n > 0)
+		ereport(osa_guc_worker_log_level,
+				(errmsg_plural("osa_validation worker goes on with %d step of the worker before",
+							   "osa_validation worker goes on with %d steps of the worker before", n, n)));
+}
+
+void
+osa_flights_close(void)
+{
+	osa_engines_close();
+}
+
+const Install *
+osa_flight_install(void)
+{
+	return &install;
+}
+
+const char *
+osa_flight_node(void)
+{
+	return node;
+}
+
+void
+osa_flights_again(void)
+{
+	again = true;
+}
+
+/* ---- the turn ---- */
+
+void
+osa_flights_turn(void)
+{
+	MemoryContext old = MemoryContextSwitchTo(turn_context);
+	TimestampTz now = GetCurrentTimestamp();
+	instr_time	start;
+	GuardError	error;
+
+	INSTR_TIME_SET_CURRENT(start);
+	again = false;
+	take_wakes();
+	if (look_around || now >= next_look_at)
+	{
+		bool		timer = now >= next_look_at;
+
+		look_around = false;
+		scan |= timer;
+		next_look_at = TimestampTzPlusMilliseconds(now, osa_guc_poll_interval);
+		if (osa_guard(look_unit, NULL, &error) == GUARD_OK)
+		{
+			check_claims();
+			stop_flights();
+		}
+		else
+			look_around = true;
+		if (look_around)
+			next_look_at = TimestampTzPlusMilliseconds(now, 1000);
+		look_around = false;
+	}
+	osa_engines_turn(now);
+	osa_queue_turn(now);
+	look_at_deliveries();
+	if (scan || osa_queue_scan_wanted())
+	{
+		scan = false;
+		(void) osa_guard(scan_unit, NULL, &error);
+	}
+	claim_ready();
+	if (!advance_flights(now, start))
+		again = true;
+	/* what advanced may have left places */
+	claim_ready();
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(turn_context);
+}
+
+TimestampTz
+osa_flights_deadline(void)
+{
+	TimestampTz deadline = next_look_at;
+	TimestampTz now;
+	dlist_iter	iter;
+
+	if (again)
+		return 0;
+	now = GetCurrentTimestamp();
+	deadline = Min(deadline, osa_engines_deadline());
+	deadline = Min(deadline, osa_queue_deadline());
+	dlist_foreach(iter, &flights)
+	{
+		Flight	   *f = dlist_container(Flight, node, iter.cur);
+
+		if (f->phase == PHASE_DOWN)
+			continue;
+		if (f->reply_ready || (f->phase == PHASE_RUNNING && f->look && f->call == NULL))
+			return 0;
+		if (f->wake_at < deadline)
+			deadline = f->wake_at;
+		if (deadline <= now)
+			return 0;
+	}
+	return deadline;
+}
+
+static void
+take_wakes(void)
+{
+	OsaWake    *wakes = palloc(sizeof(OsaWake) * WAKES_BATCH);
+	bool		overflow = false;
+	bool		prepared = false;
+	int			n;
+
+	do
+	{
+		n = osa_slot_take_wakes(wakes, WAKES_BATCH, &overflow, &prepared);
+		for (int i = 0; i < n; i++)
+		{
+			if (wakes[i].delivery_id != 0)
+				osa_queue_look(wakes[i].delivery_id, false);
+			else
+				look_around = scan = true;
+		}
+		if (overflow || prepared)
+			look_around = scan = true;
+	} while (n == WAKES_BATCH);
+}
+
+/* ---- looking around ---- */
+
+static void
+look_unit(void *arg)
+{
+	RunnerRow  *rows;
+	int			n;
+
+	(void) arg;
+	osa_tx_begin("looking around");
+	osa_store_install(&install);
+	n = osa_store_runners(&rows, turn_context);
+	osa_tx_commit(OSA_TX_ASYNC);
+	osa_engines_configure(rows, n);
+}
+
+typedef struct ClaimCheck
+{
+	int			n;
+	int64	   *ids;
+	pg_uuid_t  *tokens;
+	Flight	  **flights;
+	bool	   *lost;
+} ClaimCheck;
+
+static void
+check_unit(void *arg)
+{
+	ClaimCheck *check = arg;
+
+	osa_tx_begin("checking claims");
+	if (osa_store_lost_claims(check->ids, check->tokens, check->n, check->lost) > 0)
+	{
+		/* a kill must not outrun the disk: this commit comes after what it saw */
+		(void) GetCurrentTransactionId();
+	}
+	(void) osa_store_unclaim_unheld(check->tokens, check->n, worker_name, osa_guc_claim_timeout);
+	osa_tx_commit(OSA_TX_SYNC);
+}
+
+/* Flights whose run was cancelled or expired are void. */
+static void
+check_claims(void)
+{
+	ClaimCheck	check = {0};
+	GuardError	error;
+	dlist_iter	iter;
+
+	check.ids = palloc(sizeof(int64) * (n_flights + 1));
+	check.tokens = palloc(sizeof(pg_uuid_t) * (n_flights + 1));
+	check.flights = palloc(sizeof(Flight *) * (n_flights + 1));
+	check.lost = palloc0(sizeof(bool) * (n_flights + 1));
+	dlist_foreach(iter, &flights)
+	{
+		Flight	   *f = dlist_container(Flight, node, iter.cur);
+
+		if (f->is_void || f->released || f->phase == PHASE_DONE)
+			continue;
+		check.ids[check.n] = f->claim.delivery_id;
+		check.tokens[check.n] = f->claim.token;
+		check.flights[check.n++] = f;
+	}
+	if (osa_guard(check_unit, &check, &error) != GUARD_OK)
+	{
+		look_around = true;
+		return;
+	}
+	for (int i = 0; i < check.n; i++)
+	{
+		if (check.lost[i])
+			osa_flight_void(check.flights[i]);
+	}
+	again |= check.n > 0;
+}
+
+static void
+stop_flights(void)
+{
+	dlist_iter	iter;
+
+	if (!install.stop_running)
+		return;
+	dlist_foreach(iter, &flights)
+		osa_flight_stop(dlist_container(Flight, node, iter.cur));
+}
+
+/* ---- deliveries ---- */
+
+typedef struct Look
+{
+	int64		ids[LOOKS_BATCH];
+	int			n;
+	QueuedDelivery *found;
+	int			n_found;
+} Look;
+
+static void
+look_at_deliveries(void)
+{
+	Look	   *look = palloc(sizeof(Look));
+	GuardError	error;
+
+	for (;;)
+	{
+		look->n = osa_queue_take_looks(look->ids, LOOKS_BATCH);
+		if (look->n == 0)
+			break;
+		if (osa_guard(look_deliveries_unit, look, &error) != GUARD_OK)
+		{
+			for (int i = 0; i < look->n; i++)
+				osa_queue_look(look->ids[i], true);
+			break;
+		}
+		for (int i = 0; i < look->n; i++)
+			osa_queue_forget(look->ids[i]);
+		add_all(look->found, look->n_found);
+	}
+}
+
+static void
+look_deliveries_unit(void *arg)
+{
+	Look	   *look = arg;
+
+	osa_tx_begin("looking at deliveries");
+	look->n_found = osa_store_look(look->ids, look->n, &install.id, &look->found, turn_context);
+	osa_tx_commit(OSA_TX_ASYNC);
+}
+
+static void
+scan_unit(void *arg)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	QueuedDelivery *found;
+	QueuedDelivery *later = NULL;
+	int			n;
+	int			n_later = 0;
+
+	(void) arg;
+	osa_tx_begin("scanning deliveries");
+	n = osa_store_scan_due(SCAN_LIMIT, &install.id, &found, turn_context);
+	if (now >= next_scan_later_at)
+	{
+		n_later = osa_store_scan_later(SCAN_LIMIT, &install.id, &later, turn_context);
+		next_scan_later_at = TimestampTzPlusMilliseconds(now, SCAN_LATER_MS);
+	}
+	osa_tx_commit(OSA_TX_ASYNC);
+	add_all(found, n);
+	add_all(later, n_later);
+	/* a full batch may not be all */
+	if (n == SCAN_LIMIT)
+		osa_queue_left_out();
+}
+
+static void
+add_all(const QueuedDelivery *found, int n)
+{
+	for (int i = 0; i < n; i++)
+		osa_queue_add(&found[i]);
+}
+
+/* ---- claiming ---- */
+
+static void
+claim_ready(void)
+{
+	if (!osa_guc_enabled || install.paused)
+		return;
+	osa_queue_runners(claim_lane);
+}
+
+typedef struct ClaimBatch
+{
+	int64		ids[CLAIM_BATCH];
+	int			n;
+	Claim		claims[CLAIM_BATCH];
+	int			n_claims;
+	XLogRecPtr	gate;
+} ClaimBatch;
+
+static void
+claim_lane(const char *runner)
+{
+	Engine	   *engine = osa_engine_get(runner);
+	ClaimBatch *batch = palloc(sizeof(ClaimBatch));
+	int			room = Min(osa_engine_room(engine), osa_guc_max_in_flight - n_flights);
+	GuardError	error;
+
+	/* a run without a runner of that name waits, and osa_status says so */
+	if (room <= 0)
+		return;
+	batch->n = osa_queue_pop(runner, batch->ids, Min(room, CLAIM_BATCH));
+	if (batch->n == 0)
+		return;
+	batch->n_claims = 0;
+	if (osa_guard(claim_unit, batch, &error) != GUARD_OK)
+	{
+		for (int i = 0; i < batch->n; i++)
+			osa_queue_look(batch->ids[i], true);
+		return;
+	}
+	for (int i = 0; i < batch->n; i++)
+	{
+		bool		got = false;
+
+		for (int k = 0; k < batch->n_claims && !got; k++)
+			got = batch->claims[k].delivery_id == batch->ids[i];
+		if (!got)
+			osa_queue_look(batch->ids[i], true);
+	}
+	for (int i = 0; i < batch->n_claims; i++)
+	{
+		EventHandler handler = handlers[batch->claims[i].type];
+
+		if (handler != NULL)
+			handler(&batch->claims[i], batch->gate);
+		else
+			osa_give_back(&batch->claims[i], "no handler for this type of event");
+	}
+	osa_count(COUNTER_CLAIMS, batch->n_claims);
+	again = true;
+}
+
+static void
+claim_unit(void *arg)
+{
+	ClaimBatch *batch = arg;
+
+	osa_tx_begin("claiming");
+	batch->n_claims = osa_store_claim(batch->ids, batch->n, &install.id, worker_name, batch->claims);
+	batch->gate = osa_tx_commit(OSA_TX_ASYNC);
+}
+
+typedef struct RunLoad
+{
+	const Claim *claim;
+	MemoryContext context;
+	Run		   *run;
+} RunLoad;
+
+/* RunNextHook: a flight that runs the run's current hook, and those after it. */
+static void
+handle_run_next_hook(const Claim *claim, XLogRecPtr gate)
+{
+	RunLoad		load = {claim, NULL, NULL};
+	GuardError	error;
+	Flight	   *f;
+
+	strcpy(error.message, "run is not open");
+	/* the attempt before may still be waiting for its container's end */
+	if (run_is_in_flight(claim->run_id))
+	{
+		osa_give_back(claim, NULL);
+		return;
+	}
+	load.context = AllocSetContextCreate(turn_context, "osa flight", ALLOCSET_SMALL_SIZES);
+	if (osa_guard(load_run_unit, &load, &error) != GUARD_OK || load.run == NULL)
+	{
+		osa_give_back(claim, error.message);
+		return;
+	}
+	f = osa_flight_begin(flights_context, claim, load.run, load.context,
+						 osa_engine_get(load.run->runner), gate);
+	dlist_push_tail(&flights, &f->node);
+	n_flights++;
+}
+
+static bool
+run_is_in_flight(int64 run_id)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &flights)
+	{
+		if (dlist_container(Flight, node, iter.cur)->run->id == run_id)
+			return true;
+	}
+	return false;
+}
+
+static void
+load_run_unit(void *arg)
+{
+	RunLoad    *load = arg;
+
+	osa_tx_begin("loading a run");
+	load->run = osa_store_load_run(load->claim->run_id, load->context);
+	osa_tx_commit(OSA_TX_ASYNC);
+}
+
+bool
+osa_flight_may_keep(const Flight *f)
+{
+	int32		waiting;
+
+	if (!osa_guc_enabled || install.paused || !f->engine->configured || !f->engine->row.enabled)
+		return false;
+	/* something of higher priority waits for a place */
+	return !(osa_queue_peek(f->run->runner, &waiting) && waiting > f->claim.priority &&
+			 (osa_engine_room(f->engine) == 0 || n_flights >= osa_guc_max_in_flight));
+}
+
+/* ---- flights ---- */
+
+/* False: the turn's time was over before all had their chance. */
+static bool
+advance_flights(TimestampTz now, instr_time start)
+{
+	int			n = n_flights;
+
+	while (n-- > 0)
+	{
+		dlist_node *node_ptr = dlist_pop_head_node(&flights);
+		Flight	   *f = dlist_container(Flight, node, node_ptr);
+
+		/* to the end, so that a cut turn goes on where it stopped */
+		dlist_push_tail(&flights, node_ptr);
+		if (osa_flight_due(f, now))
+			osa_flight_advance(f, now);
+		if (f->phase == PHASE_DONE)
+		{
+			dlist_delete(&f->node);
+			n_flights--;
+			osa_flight_free(f);
+		}
+		if (n > 0 && elapsed_ms(start) > TURN_BUDGET_MS)
+			return false;
+	}
+	return true;
+}
+
+static double
+elapsed_ms(instr_time start)
+{
+	instr_time	now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	INSTR_TIME_SUBTRACT(now, start);
+	return INSTR_TIME_GET_MILLISEC(now);
+}
+
+/* ---- what engines tell ---- */
+
+static void
+engine_up(Engine *engine)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &flights)
+	{
+		Flight	   *f = dlist_container(Flight, node, iter.cur);
+
+		if (f->engine == engine)
+			osa_flight_engine_up(f);
+	}
+	again = true;
+}
+
+static void
+engine_down(Engine *engine)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &flights)
+	{
+		Flight	   *f = dlist_container(Flight, node, iter.cur);
+
+		if (f->engine == engine)
+			osa_flight_engine_down(f);
+	}
+}
+
+static void
+engine_notice(Engine *engine, const char *name)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &flights)
+	{
+		Flight	   *f = dlist_container(Flight, node, iter.cur);
+
+		if (f->engine == engine && strcmp(f->container, name) == 0)
+			osa_flight_look(f);
+	}
+}
+
+static bool
+engine_wanted(Engine *engine)
+{
+	int32		priority;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &flights)
+	{
+		if (dlist_container(Flight, node, iter.cur)->engine == engine)
+			return true;
+	}
+	return osa_queue_peek(engine->row.name, &priority);
+}
+
+/*
+ * A list of what is on an engine: flights whose container has ended or is
+ * gone look at it; containers that no step needs are removed.
+ */
+static bool
+engine_sort(Engine *engine)
+{
+	dlist_iter	iter;
+	bool	   *ours = palloc0(sizeof(bool) * Max(1, engine->n_listed));
+
+	dlist_foreach(iter, &flights)
+	{
+		Flight	   *f = dlist_container(Flight, node, iter.cur);
+		bool		running = false;
+
+		if (f->engine != engine)
+			continue;
+		for (int i = 0; i < engine->n_listed; i++)
+		{
+			if (strcmp(engine->listed[i].name, f->container) != 0)
+				continue;
+			ours[i] = true;
+			running = engine->listed[i].phase == CONTAINER_RUNNING;
+		}
+		if (!running)
+			osa_flight_look(f);
+	}
+	again = true;
+	return install.paused || osa_remove_leftovers(engine, ours, &install, node);
+}
