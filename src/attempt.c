@@ -58,7 +58,7 @@ osa_flight_begin(MemoryContext parent, const Claim *claim, Run *run,
 	engine->in_flight++;
 	f->since = GetCurrentTimestamp();
 	f->gate = gate;
-	f->wake_at = DT_NOEND;
+	f->wake_at = 0;
 	f->shown = -1;
 	osa_flight_new_container(f);
 	/* an earlier claim may have come as far as a container */

@@ -10,6 +10,10 @@
  *
  * A call is in exactly one list at a time: waiting (of its host, or streams),
  * active (known to libcurl), timers, or finished.
+ *
+ * Each call has a connection of its own: on a Unix socket one costs some
+ * microseconds, while connections that are kept hold descriptors which others
+ * need, and may turn out to be closed when they are used again.
  */
 #include "postgres.h"
 
@@ -29,8 +33,6 @@
  * that they can't keep the others from being sent. */
 #define MAX_ACTIVE			192
 #define MAX_ACTIVE_PER_HOST 96
-/* Idle connections kept for reuse. */
-#define MAX_IDLE			64L
 #define CONNECT_TIMEOUT_MS	2000L
 #define DEFAULT_MAX_BODY	(64 * 1024)
 #define MAX_PATH_STAT		(64 * 1024)
@@ -38,8 +40,9 @@
 #define EVENTS_PER_TURN		64
 #define LAUNCHES_PER_TURN	16
 #define TURN_MS				10
-/* Pause after the server had no descriptor for us. */
+/* Pause after the server had no descriptor for us, and the end of patience. */
 #define NO_FD_PAUSE_MS		100
+#define NO_FD_GIVE_UP_MS	(30 * 1000)
 #define NEVER				PG_INT64_MAX
 
 typedef struct HttpHost
@@ -62,7 +65,7 @@ struct HttpCall
 	struct curl_slist *headers;
 	int64		deadline;		/* monotonic milliseconds */
 	int64		last_byte;
-	bool		retried;
+	int64		first_try;		/* 0: not sent yet */
 	/* noted inside of libcurl */
 	bool		no_fd;
 	bool		no_memory;
@@ -340,7 +343,6 @@ osa_http_open(void)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket);
 	curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer);
-	curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, MAX_IDLE);
 }
 
 int
@@ -381,8 +383,10 @@ osa_http_deadline(void)
 	int64		next = curl_timer;
 	dlist_iter	iter;
 
-	if (!dlist_is_empty(&finished) || !dlist_is_empty(&fed) || !dlist_is_empty(&streams))
+	if (!dlist_is_empty(&finished) || !dlist_is_empty(&fed))
 		next = now;
+	if (!dlist_is_empty(&streams))
+		next = Min(next, launch_after);
 	for (HttpHost *host = hosts; host != NULL; host = host->next)
 	{
 		if (may_launch(host))
@@ -565,10 +569,10 @@ launch_waiting(int64 now)
 	bool		launched = true;
 	int			n = 0;
 
-	while (!dlist_is_empty(&streams))
-		launch(dlist_container(HttpCall, node, dlist_pop_head_node(&streams)), now);
 	if (now < launch_after)
 		return;
+	while (!dlist_is_empty(&streams))
+		launch(dlist_container(HttpCall, node, dlist_pop_head_node(&streams)), now);
 	/* one of each host in turn, so that none starves another */
 	while (launched && n < LAUNCHES_PER_TURN)
 	{
@@ -605,6 +609,8 @@ launch(HttpCall *call, int64 now)
 	call->is_active = true;
 	call->deadline = call->request.timeout_ms > 0 ? now + call->request.timeout_ms : NEVER;
 	call->last_byte = now;
+	if (call->first_try == 0)
+		call->first_try = now;
 	dlist_push_tail(&active, &call->node);
 	if (!call->request.own_connection)
 	{
@@ -629,7 +635,6 @@ set_options(HttpCall *call)
 {
 	CURL	   *easy = call->easy;
 	const HttpRequest *request = &call->request;
-	bool		fresh = request->own_connection || request->source != NULL || call->retried;
 	char		header[256];
 	char	   *url = malloc(strlen(request->path) + sizeof("http://localhost"));
 	CURLcode	code;
@@ -658,10 +663,8 @@ set_options(HttpCall *call)
 	curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
-	/* a body that comes from a source can't be sent again over a new
-	 * connection when a kept one turns out to be closed */
-	curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L);
-	curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, request->own_connection ? 1L : 0L);
+	curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+	curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
 
 	snprintf(header, sizeof(header), "Content-Type:%s%s",
 			 request->content_type ? " " : "", request->content_type ? request->content_type : "");
@@ -746,37 +749,20 @@ take_messages(int64 now)
 }
 
 /*
- * wait_again puts a call back to the waiting ones if it failed for a reason
- * that is not the other side's: no descriptor was left while other calls will
- * give theirs back; or the connection, kept from an earlier call, had been
- * closed meanwhile (libcurl sees to most of these itself).
+ * wait_again puts a call back to the waiting ones if the server had no
+ * descriptor left for it: other calls and spools will give theirs back.
  */
 static bool
 wait_again(HttpCall *call, CURLcode result, int64 now)
 {
-	long		connects = 0;
-	long		status = 0;
-	bool		no_fd = call->no_fd && result != CURLE_OK;
-	bool		stale;
-
-	curl_easy_getinfo(call->easy, CURLINFO_NUM_CONNECTS, &connects);
-	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
-	stale = (result == CURLE_RECV_ERROR || result == CURLE_SEND_ERROR ||
-			 result == CURLE_GOT_NOTHING) &&
-		connects == 0 && status == 0 && !call->retried && call->request.source == NULL &&
-		strcmp(call->request.method, "POST") != 0;
-	if (call->request.own_connection || !((no_fd && n_active > 1) || stale))
+	if (result == CURLE_OK || !call->no_fd || now - call->first_try > NO_FD_GIVE_UP_MS)
 		return false;
-
 	dlist_delete(&call->node);
 	release_easy(call);
 	call->no_fd = false;
 	call->error[0] = '\0';
-	if (stale)
-		call->retried = true;
-	else
-		launch_after = now + NO_FD_PAUSE_MS;
-	dlist_push_head(&call->host->waiting, &call->node);
+	launch_after = now + NO_FD_PAUSE_MS;
+	dlist_push_head(call->request.own_connection ? &streams : &call->host->waiting, &call->node);
 	return true;
 }
 

@@ -65,7 +65,7 @@ typedef struct HttpRequest
 	int64		max_body;		/* bytes collected or sunk at most; 0: 64 KiB */
 	int			timeout_ms;		/* whole call; 0: none */
 	int			idle_timeout_ms;	/* without a byte either way; 0: none */
-	bool		own_connection; /* streams: never share or reuse */
+	bool		own_connection; /* streams: never wait for others to end */
 	HttpDone	done;
 	HttpFed		fed;			/* or NULL */
 	void	   *sink_arg;

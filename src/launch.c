@@ -220,10 +220,12 @@ static void
 pin_unit(void *arg)
 {
 	Flight	   *f = arg;
+	XLogRecPtr	lsn;
 
 	osa_tx_begin("pinning an image");
 	f->step->image_id = osa_store_pin_image(f->step->release_id, f->image_id, f->context);
-	f->gate = Max(f->gate, osa_tx_commit(OSA_TX_ASYNC));
+	lsn = osa_tx_commit(OSA_TX_ASYNC);
+	f->gate = Max(f->gate, lsn);
 }
 
 /* ---- INPUT ---- */

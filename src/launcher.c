@@ -66,7 +66,6 @@ typedef struct Database
 	bool		absent;			/* it does not have the extension */
 	bool		unsure;			/* ... but a prepared transaction may have */
 	bool		waits_for_slot;
-	bool		complained;		/* about max_databases */
 	uint64		noted;			/* notes written up to the last about it */
 	TimestampTz due_at;			/* start a worker, unless one is there */
 	TimestampTz started_at;
@@ -93,7 +92,9 @@ static void read_notes(TimestampTz now);
 static void scan_databases(void);
 static void collect_ends(TimestampTz now);
 static void drop_unused(TimestampTz now);
+static int	count_probes(void);
 static void start_due(TimestampTz now);
+static void complain_of_slots(int n_probes);
 static long time_to_sleep(void);
 
 void
@@ -160,6 +161,7 @@ osa_launcher_main(Datum arg)
 		collect_ends(now);
 		drop_unused(now);
 		start_due(now);
+		complain_of_slots(count_probes());
 		MemoryContextReset(turn_context);
 
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
@@ -444,6 +446,22 @@ drop_unused(TimestampTz now)
 
 /* ---- starts ---- */
 
+static int
+count_probes(void)
+{
+	int			n = 0;
+
+	LWLockAcquire(osa_shared->lock, LW_SHARED);
+	for (int i = 0; i < osa_shared->n_slots; i++)
+	{
+		SlotState	state = osa_shared->slots[i].state;
+
+		n += state == SLOT_STARTING || state == SLOT_PROBING;
+	}
+	LWLockRelease(osa_shared->lock);
+	return n;
+}
+
 /*
  * Hands the registration to the postmaster.  False: no worker slot is free.
  */
@@ -484,24 +502,33 @@ register_worker(Database *database, int number, uint32 generation)
 }
 
 /*
- * All slots are in use: it is the next one's turn when one becomes free.  Not
- * worth a word while databases without the extension are being looked into.
+ * Says once that slots are missing: not while databases without the extension
+ * are being looked into, which give theirs back.
  */
 static void
-no_slot(Database *database, int n_probes, TimestampTz now)
+complain_of_slots(int n_probes)
 {
-	database->waits_for_slot = true;
-	database->due_at = TimestampTzPlusMilliseconds(now, DELAY_MAX_MS);
-	if (n_probes == 0 && !database->complained && !database->absent)
-	{
-		ereport(LOG,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("no osa_validation worker for database \"%s\": osa_validation.max_databases is too low",
-						NameStr(database->name)),
-				 errhint("Raise osa_validation.max_databases (%d) and restart the server.",
-						 osa_guc_max_databases)));
-		database->complained = true;
-	}
+	static bool complained = false;
+	HASH_SEQ_STATUS seq;
+	Database   *database;
+	int			n_waiting = 0;
+
+	hash_seq_init(&seq, databases);
+	while ((database = hash_seq_search(&seq)) != NULL)
+		n_waiting += database->waits_for_slot && !database->absent;
+	if (n_waiting == 0)
+		complained = false;
+	if (n_waiting == 0 || n_probes > 0 || complained)
+		return;
+	complained = true;
+	ereport(LOG,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg_plural("osa_validation workers run in %d database, no further one is looked into",
+						   "osa_validation workers run in %d databases, no further one is looked into",
+						   osa_guc_max_databases, osa_guc_max_databases),
+			 errdetail_plural("%d more database may need one.", "%d more databases may need one.",
+							  n_waiting, n_waiting),
+			 errhint("Raise osa_validation.max_databases and restart the server.")));
 }
 
 /*
@@ -549,7 +576,7 @@ no_free_worker(Database *database, OsaSlot *slot, TimestampTz now)
 
 /* False: there is no use in trying further databases now. */
 static bool
-start_worker(Database *database, int n_probes, TimestampTz now)
+start_worker(Database *database, TimestampTz now)
 {
 	OsaSlot    *slot;
 	bool		startable = false;
@@ -569,7 +596,11 @@ start_worker(Database *database, int n_probes, TimestampTz now)
 	LWLockRelease(osa_shared->lock);
 
 	if (slot == NULL)
-		no_slot(database, n_probes, now);
+	{
+		/* its turn comes when one becomes free */
+		database->waits_for_slot = true;
+		database->due_at = TimestampTzPlusMilliseconds(now, DELAY_MAX_MS);
+	}
 	if (!startable)
 		return true;
 
@@ -579,7 +610,7 @@ start_worker(Database *database, int n_probes, TimestampTz now)
 		return false;
 	}
 	database->started_at = now;
-	database->complained = false;
+	database->waits_for_slot = false;
 	if (no_free_delay_ms != 0 && !database->absent)
 	{
 		ereport(LOG, (errmsg("a worker process is free again for osa_validation")));
@@ -608,22 +639,6 @@ wants_worker(const Database *database)
 	return result;
 }
 
-static int
-count_probes(void)
-{
-	int			n = 0;
-
-	LWLockAcquire(osa_shared->lock, LW_SHARED);
-	for (int i = 0; i < osa_shared->n_slots; i++)
-	{
-		SlotState	state = osa_shared->slots[i].state;
-
-		n += state == SLOT_STARTING || state == SLOT_PROBING;
-	}
-	LWLockRelease(osa_shared->lock);
-	return n;
-}
-
 /* Databases where something happened go first, then those never looked into. */
 static void
 start_due(TimestampTz now)
@@ -642,7 +657,7 @@ start_due(TimestampTz now)
 				!wants_worker(database))
 				continue;
 			if (n_probes >= MAX_PROBES || (now < no_free_until && !database->absent) ||
-				!start_worker(database, n_probes, now))
+				!start_worker(database, now))
 			{
 				hash_seq_term(&seq);
 				return;

@@ -40,7 +40,7 @@ struct TarReader
 	bool		opened;
 	int64		size;			/* of the entry */
 	int64		position;		/* in it */
-	int64		zeros;			/* that the bytes read so far end in */
+	int64		n_read;			/* from the spool */
 	int			spool_errno;
 	char		error[256];
 	char		buffer[TAR_BUFFER];
@@ -295,7 +295,8 @@ reader_release(void *arg)
 
 /*
  * Was it really the end?  libarchive takes a missing end for one, but an
- * archive that breaks off between two entries has lost the rest of them.
+ * archive that breaks off between two entries has lost the rest of them.  The
+ * header that was looked for last must have been two blocks of zeros.
  */
 static TarState
 read_end(TarReader *reader)
@@ -306,7 +307,8 @@ read_end(TarReader *reader)
 	do
 		got = read_callback(reader->archive, reader, &data);
 	while (got > 0);
-	if (got == 0 && reader->zeros >= TAR_END_BYTES)
+	if (got == 0 &&
+		reader->n_read - archive_read_header_position(reader->archive) >= TAR_END_BYTES)
 		return TAR_END;
 	if (got == 0)
 		strlcpy(reader->error, "archive breaks off", sizeof(reader->error));
@@ -351,7 +353,6 @@ read_callback(struct archive *archive, void *arg, const void **data)
 {
 	TarReader  *reader = arg;
 	ssize_t		got = osa_spool_read(reader->spool, reader->buffer, sizeof(reader->buffer));
-	ssize_t		zeros = 0;
 
 	if (got < 0)
 	{
@@ -359,9 +360,7 @@ read_callback(struct archive *archive, void *arg, const void **data)
 		archive_set_error(archive, errno, "could not read");
 		return -1;
 	}
-	while (zeros < got && reader->buffer[got - 1 - zeros] == '\0')
-		zeros++;
-	reader->zeros = zeros == got ? reader->zeros + got : zeros;
+	reader->n_read += got;
 	*data = reader->buffer;
 	return got;
 }

@@ -180,7 +180,8 @@ osa_docker_judge(const HttpReply *http, char *message, size_t size)
 	if (http->end != HTTP_ANSWERED)
 	{
 		osa_docker_clean_text(message, size, http->error, strlen(http->error));
-		return http->end == HTTP_TOO_LARGE ? RUNNER_TOO_LARGE : RUNNER_DOWN;
+		/* collect, which has a cap of its caller's, looks before */
+		return http->end == HTTP_TOO_LARGE ? RUNNER_ERROR : RUNNER_DOWN;
 	}
 	if (http->status >= 200 && http->status < 300)
 	{

@@ -25,7 +25,7 @@ static bool next_key(JsonReader *reader);
 static bool next_element(JsonReader *reader);
 static void skip_value(JsonReader *reader);
 static bool take_text(JsonReader *reader, char *out, size_t size);
-static int64 take_integer(JsonReader *reader);
+static int64 take_integer(JsonReader *reader, int64 otherwise);
 static bool take_true(JsonReader *reader);
 static TimestampTz take_time(JsonReader *reader);
 static void read_state(JsonReader *reader, ContainerFacts *facts);
@@ -109,15 +109,15 @@ take_text(JsonReader *reader, char *out, size_t size)
 	return true;
 }
 
-/* Reads the next value: 0 if it is no integer. */
+/* Reads the next value: otherwise if it is no integer. */
 static int64
-take_integer(JsonReader *reader)
+take_integer(JsonReader *reader, int64 otherwise)
 {
 	int64		value;
 
 	if (!enter(reader, JSON_EVENT_NUMBER) ||
 		!osa_json_integer(reader, PG_INT64_MIN, PG_INT64_MAX, &value))
-		return 0;
+		return otherwise;
 	return value;
 }
 
@@ -191,6 +191,7 @@ read_state(JsonReader *reader, ContainerFacts *facts)
 {
 	char		status[32] = "";
 	bool		running = false;
+	int64		exit_code = -1; /* never 0 by mistake */
 
 	if (!enter(reader, JSON_EVENT_OBJECT))
 		return;
@@ -203,7 +204,7 @@ read_state(JsonReader *reader, ContainerFacts *facts)
 		else if (osa_json_equals(reader, "OOMKilled"))
 			facts->oom_killed = take_true(reader);
 		else if (osa_json_equals(reader, "ExitCode"))
-			facts->exit_code = (int) take_integer(reader);
+			exit_code = take_integer(reader, -1);
 		else if (osa_json_equals(reader, "Error"))
 			take_text(reader, facts->error, sizeof(facts->error));
 		else if (osa_json_equals(reader, "StartedAt"))
@@ -214,10 +215,11 @@ read_state(JsonReader *reader, ContainerFacts *facts)
 			skip_value(reader);
 	}
 
+	facts->exit_code = exit_code == (int) exit_code ? (int) exit_code : -1;
 	if (facts->finished_at != 0 && facts->finished_at < facts->started_at)
 		facts->finished_at = facts->started_at - facts->finished_at <= MAX_CLOCK_STEP ?
 			facts->started_at : 0;
-	if (strcmp(status, "dead") == 0 || strcmp(status, "removing") == 0)
+	if (status[0] == '\0' || strcmp(status, "dead") == 0 || strcmp(status, "removing") == 0)
 		facts->phase = CONTAINER_LOST;
 	else if (running || strcmp(status, "stopping") == 0 || strcmp(status, "restarting") == 0)
 		facts->phase = CONTAINER_RUNNING;
@@ -252,13 +254,13 @@ read_host_config(JsonReader *reader, DockerSettings *settings)
 	while (next_key(reader))
 	{
 		if (osa_json_equals(reader, "Memory"))
-			settings->limits.memory = take_integer(reader);
+			settings->limits.memory = take_integer(reader, 0);
 		else if (osa_json_equals(reader, "MemorySwap"))
-			settings->memory_swap = take_integer(reader);
+			settings->memory_swap = take_integer(reader, 0);
 		else if (osa_json_equals(reader, "NanoCpus"))
-			settings->limits.nano_cpus = take_integer(reader);
+			settings->limits.nano_cpus = take_integer(reader, 0);
 		else if (osa_json_equals(reader, "PidsLimit"))
-			settings->limits.pids = take_integer(reader);
+			settings->limits.pids = take_integer(reader, 0);
 		else if (osa_json_equals(reader, "ReadonlyRootfs"))
 			settings->read_only = take_true(reader);
 		else if (osa_json_equals(reader, "NetworkMode"))
@@ -306,7 +308,7 @@ read_ulimits(JsonReader *reader, DockerSettings *settings)
 			if (osa_json_equals(reader, "Name"))
 				take_text(reader, name, sizeof(name));
 			else if (osa_json_equals(reader, "Hard"))
-				hard = take_integer(reader);
+				hard = take_integer(reader, 0);
 			else
 				skip_value(reader);
 		}
@@ -428,7 +430,7 @@ read_item(JsonReader *reader, ContainerFacts *facts)
 		else if (osa_json_equals(reader, "ImageID"))
 			take_text(reader, facts->image_id, sizeof(facts->image_id));
 		else if (osa_json_equals(reader, "Created"))
-			created = take_integer(reader);
+			created = take_integer(reader, 0);
 		else if (osa_json_equals(reader, "State"))
 			take_text(reader, state, sizeof(state));
 		else if (osa_json_equals(reader, "Labels"))
@@ -629,9 +631,9 @@ osa_docker_parse_path_stat(const char *base64, DockerPathStat *path_stat)
 	while (next_key(&reader))
 	{
 		if (osa_json_equals(&reader, "size"))
-			path_stat->size = take_integer(&reader);
+			path_stat->size = take_integer(&reader, 0);
 		else if (osa_json_equals(&reader, "mode"))
-			mode = take_integer(&reader);
+			mode = take_integer(&reader, -1);
 		else
 			skip_value(&reader);
 	}

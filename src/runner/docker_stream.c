@@ -147,6 +147,8 @@ collect_done(RunnerCall *call, const HttpReply *http)
 		/* our disk is full, not the engine's: waiting helps just as well */
 		osa_docker_finish(call, RUNNER_EXHAUSTED,
 						  psprintf("could not write a temporary file: %s", strerror(state->error)));
+	else if (http->end == HTTP_TOO_LARGE)
+		osa_docker_finish(call, RUNNER_TOO_LARGE, pstrdup(http->error));
 	else if (osa_docker_ok(http))
 		osa_docker_succeed(call);
 	else

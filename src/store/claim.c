@@ -231,7 +231,7 @@ int
 osa_store_lost_claims(const int64 *delivery_ids, const pg_uuid_t *tokens, int n, bool *lost)
 {
 	static OsaPlan plan = OSA_PLAN("check claims",
-		"SELECT c.ord FROM pg_catalog.unnest($1, $2) WITH ORDINALITY AS c(delivery_id, token, ord)"
+		"SELECT c.ord FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) WITH ORDINALITY AS c(delivery_id, token, ord)"
 		" WHERE NOT EXISTS (SELECT FROM @osa@.osa_delivery d"
 		"                    WHERE d.delivery_id = c.delivery_id AND d.token = c.token)",
 		INT8ARRAYOID, UUIDARRAYOID);

@@ -266,7 +266,7 @@ SELECT results_eq(
     'and what they return');
 -- what a call may leave out
 SELECT results_eq(
-    $$SELECT proname, pronargs - pronargdefaults FROM our_function
+    $$SELECT proname, (pronargs - pronargdefaults)::int FROM our_function
       WHERE proname IN ('osa_register_hook', 'osa_add_release', 'osa_define_pipeline', 'osa_submit_deposition',
           'osa_start_validation', 'osa_cancel_validation', 'osa_retry_validation', 'osa_wait_validation', 'osa_pause',
           'osa_resume', 'osa_add_runner', 'osa_schedule_maintenance', 'osa_schedule_validation') ORDER BY 1$$,
