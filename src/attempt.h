@@ -148,6 +148,8 @@ typedef struct Flight
 
 /* Something changed that other flights or the queue wait for. */
 extern void osa_flights_again(void);
+/* Have the WAL flushed up to here before the turn ends. */
+extern void osa_flights_flush(XLogRecPtr lsn);
 /* May this flight keep its claim for its next hook? */
 extern bool osa_flight_may_keep(const Flight *f);
 extern const Install *osa_flight_install(void);

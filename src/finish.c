@@ -227,7 +227,6 @@ count_rows(Flight *f)
 void
 osa_phase_commit(Flight *f)
 {
-	/* the container's effects wait for what the claim wrote; so does its end */
 	decide(f);
 	if (!osa_flight_guard(f, commit_unit))
 		return;
@@ -299,7 +298,11 @@ commit_unit(void *arg)
 	osa_tx_begin("committing a step");
 	f->commit_held = osa_store_commit_step(&commit, &f->committed);
 	if (f->commit_held)
-		osa_tx_commit(OSA_TX_SYNC);
+	{
+		/* one flush at the end of the turn serves all steps committed in it */
+		f->gate = osa_tx_commit(OSA_TX_ASYNC);
+		osa_flights_flush(f->gate);
+	}
 	else
 		osa_tx_abort();
 }
@@ -307,7 +310,6 @@ commit_unit(void *arg)
 static void
 after_commit(Flight *f)
 {
-	f->gate = InvalidXLogRecPtr;
 	f->released = !f->keep;
 	switch (f->decision.action)
 	{
@@ -344,6 +346,7 @@ osa_phase_remove(Flight *f)
 {
 	if (!osa_flight_reply(f))
 	{
+		osa_flight_flush(f);
 		f->call = f->engine->runner->methods->remove(f->engine->runner, f->container,
 													 osa_flight_on_reply, f);
 		return;

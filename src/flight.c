@@ -43,6 +43,7 @@ static Install install;
 static char node[OSA_NODE_ID_LEN + 1];
 static char worker_name[128];
 static bool again;				/* something changed: turn once more */
+static XLogRecPtr flush_to;		/* before the turn ends */
 static bool look_around;
 static bool scan;
 static TimestampTz next_look_at;
@@ -139,6 +140,12 @@ osa_flight_node(void)
 }
 
 void
+osa_flights_flush(XLogRecPtr lsn)
+{
+	flush_to = lsn;
+}
+
+void
 osa_flights_again(void)
 {
 	again = true;
@@ -188,6 +195,9 @@ osa_flights_turn(void)
 		again = true;
 	/* what advanced may have left places */
 	claim_ready();
+	if (flush_to != InvalidXLogRecPtr)
+		XLogFlush(flush_to);
+	flush_to = InvalidXLogRecPtr;
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(turn_context);
 }
@@ -420,7 +430,7 @@ typedef struct ClaimBatch
 	int			n;
 	Claim		claims[CLAIM_BATCH];
 	int			n_claims;
-	XLogRecPtr	gate;
+	XLogRecPtr	gate;			/* effects wait for this to be on disk */
 } ClaimBatch;
 
 static void

@@ -11,6 +11,7 @@
 #include "utils/memutils.h"
 
 #include "docker_call.h"
+#include "docker_json.h"
 #include "docker_reply.h"
 
 /* A removal that is refused for the moment is tried again. */

@@ -77,11 +77,10 @@ split_image(ImageState *state, const char *image)
 		*digest++ = '\0';
 	slash = strrchr(copy, '/');
 	colon = strrchr(slash ? slash : copy, ':');
-	if (digest == NULL && (strncmp(copy, "sha256:", 7) == 0 || strspn(copy, "0123456789abcdef") == 64))
-	{
-		/* an id names no repository */
+	/* an id names no repository */
+	if (digest == NULL &&
+		(strncmp(copy, "sha256:", 7) == 0 || strspn(copy, "0123456789abcdef") == 64))
 		return;
-	}
 	if (colon != NULL)
 		*colon++ = '\0';
 	/* "localhost" is what engines call images that came from no registry */

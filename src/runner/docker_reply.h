@@ -39,8 +39,6 @@ extern bool osa_docker_parse_list(const char *json, size_t len, ContainerFacts *
 extern bool osa_docker_parse_id(const char *json, size_t len, char *id, size_t size);
 extern bool osa_docker_parse_event(const char *json, size_t len, char *name, size_t size);
 extern bool osa_docker_parse_path_stat(const char *base64, DockerPathStat *path_stat);
-/* 0 for the engine's "never" too */
-extern bool osa_docker_parse_time(const char *text, TimestampTz *time);
 
 /* The message of an error's body, or of a line of a pull: false if it has none. */
 extern bool osa_docker_parse_error(const char *json, size_t len, char *message, size_t size);
@@ -59,7 +57,5 @@ extern RunnerVerdict osa_docker_pull_verdict(int status, const char *words,
 											 const char *repository);
 /* "does not run" in answer to a kill */
 extern bool osa_docker_says_not_running(const char *message);
-
-extern void osa_docker_clean_text(char *out, size_t size, const char *text, size_t len);
 
 #endif							/* OSA_DOCKER_REPLY_H */

@@ -304,7 +304,8 @@ watch_release(RunnerCall *call)
 
 /* Podman knows the event as "died", and calls it "die" in what it sends. */
 RunnerCall *
-osa_docker_watch(Runner *runner, const char *key, const char *value, RunnerNotice notice, void *arg)
+osa_docker_watch(Runner *runner, const char *key, const char *value, RunnerNotice notice,
+				 void *arg)
 {
 	RunnerCall *call = osa_docker_begin(runner, NULL, NULL, arg, sizeof(WatchState));
 	MemoryContext outer = MemoryContextSwitchTo(call->context);
@@ -318,7 +319,8 @@ osa_docker_watch(Runner *runner, const char *key, const char *value, RunnerNotic
 	state->scratch = AllocSetContextCreate(call->context, "osa docker event",
 										   ALLOCSET_SMALL_SIZES);
 	initStringInfo(&filter);
-	appendStringInfoString(&filter, "{\"type\":[\"container\"],\"event\":[\"die\",\"died\"],\"label\":[");
+	appendStringInfoString(&filter, "{\"type\":[\"container\"],\"event\":[\"die\",\"died\"],"
+						   "\"label\":[");
 	osa_docker_json_string(&filter, psprintf("%s=%s", key, value));
 	appendStringInfoString(&filter, "]}");
 	osa_docker_request(&request, "GET", 0, "/events?filters=%s", osa_docker_encode(filter.data));
