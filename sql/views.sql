@@ -189,7 +189,10 @@ CROSS JOIN LATERAL (
                WHEN e.failure_kind IS NULL THEN 'repeated'
                ELSE 'failed'
            END AS status,
-           e.started_at, e.finished_at, e.failure_kind,
+           -- without a container (a noop runner, an image refused): the step's times
+           coalesce(e.started_at, CASE WHEN e.is_result THEN h.started_at END) AS started_at,
+           coalesce(e.finished_at, CASE WHEN e.is_result THEN h.finished_at END) AS finished_at,
+           e.failure_kind,
            coalesce(e.message, CASE WHEN e.is_result THEN h.message END) AS message,
            e.exit_code, e.container_name, e.adopted, e.recorded_at, e.is_result
     FROM (

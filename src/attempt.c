@@ -274,7 +274,7 @@ osa_flight_on_reply(void *arg, const RunnerReply *reply)
 	}
 	f->text = NULL;
 	f->text_len = 0;
-	if (reply->verdict == RUNNER_OK && reply->text != NULL)
+	if (reply->verdict == RUNNER_OK && reply->text_len > 0)
 	{
 		f->text = MemoryContextAlloc(f->attempt_context, reply->text_len + 1);
 		memcpy(f->text, reply->text, reply->text_len);

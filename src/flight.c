@@ -21,6 +21,7 @@
 #include "leftovers.h"
 #include "node.h"
 #include "queue.h"
+#include "store/submit.h"
 #include "submitted.h"
 
 /* Longer turns make others wait: what is left is done in the next one. */
@@ -29,6 +30,7 @@
 #define WAKES_BATCH		256
 #define LOOKS_BATCH		256
 #define SCAN_LIMIT		1000
+#define EXPIRE_BATCH	100
 /* Deliveries for later are few, and remembered: looked for now and then. */
 #define SCAN_LATER_MS	60000
 
@@ -52,6 +54,7 @@ static TimestampTz next_scan_later_at;
 static void start_unit(void *arg);
 static void take_wakes(void);
 static void look_unit(void *arg);
+static void expire_unit(void *arg);
 static void check_claims(void);
 static void stop_flights(void);
 static void look_at_deliveries(void);
@@ -122,6 +125,12 @@ start_unit(void *arg)
 }
 
 void
+osa_flights_look_around(void)
+{
+	look_around = again = true;
+}
+
+void
 osa_flights_close(void)
 {
 	osa_engines_close();
@@ -173,6 +182,8 @@ osa_flights_turn(void)
 		next_look_at = TimestampTzPlusMilliseconds(now, osa_guc_poll_interval);
 		if (osa_guard(look_unit, NULL, &error) == GUARD_OK)
 		{
+			if (!install.paused)
+				(void) osa_guard(expire_unit, NULL, &error);
 			check_claims();
 			stop_flights();
 		}
@@ -267,6 +278,22 @@ look_unit(void *arg)
 	n = osa_store_runners(&rows, turn_context);
 	osa_tx_commit(OSA_TX_ASYNC);
 	osa_engines_configure(rows, n);
+}
+
+/* Runs whose time is over; and when the next one's will be. */
+static void
+expire_unit(void *arg)
+{
+	int			n;
+	TimestampTz next;
+
+	(void) arg;
+	osa_tx_begin("ending expired runs");
+	n = osa_store_expire_runs(EXPIRE_BATCH);
+	next = osa_store_next_expiry();
+	osa_tx_commit(n > 0 ? OSA_TX_SYNC : OSA_TX_ASYNC);
+	/* one that could not be ended now is tried again in a while */
+	next_look_at = Min(next_look_at, Max(next, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 100)));
 }
 
 typedef struct ClaimCheck

@@ -23,6 +23,9 @@ extern void osa_flights_turn(void);
 /* When osa_flights_turn has something to do again unless woken before. */
 extern TimestampTz osa_flights_deadline(void);
 
+/* Settings or tables may have changed: looks around in the next turn. */
+extern void osa_flights_look_around(void);
+
 /* Before leaving: abandons what is in flight; containers run on. */
 extern void osa_flights_close(void);
 

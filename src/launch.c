@@ -198,7 +198,7 @@ osa_phase_image(Flight *f)
 						f->step->image, pinned ? pinned : "", f->message);
 		return;
 	}
-	strlcpy(f->image_id, f->text, sizeof(f->image_id));
+	strlcpy(f->image_id, f->text ? f->text : "", sizeof(f->image_id));
 	osa_flight_enter(f, pinned ? PHASE_INPUT : PHASE_PIN);
 }
 
@@ -333,7 +333,7 @@ osa_phase_create(Flight *f)
 	switch (f->verdict)
 	{
 		case RUNNER_OK:
-			strlcpy(f->container_id, f->text, sizeof(f->container_id));
+			strlcpy(f->container_id, f->text ? f->text : "", sizeof(f->container_id));
 			osa_flight_enter(f, PHASE_VERIFY);
 			break;
 		case RUNNER_EXISTS:

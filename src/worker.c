@@ -212,6 +212,7 @@ serve_interrupts(void)
 	{
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
+		osa_flights_look_around();
 	}
 }
 

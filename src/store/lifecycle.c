@@ -401,6 +401,21 @@ osa_store_expire_runs(int max)
 	return n_ended;
 }
 
+TimestampTz
+osa_store_next_expiry(void)
+{
+	static OsaPlan plan = {
+		.name = "find the next expiry",
+		.sql = "SELECT min(expires_at) FROM @osa@.osa_validation_run"
+		" WHERE expires_at IS NOT NULL AND finished_at IS NULL"
+		"   AND install_id = (SELECT install_id FROM @osa@.osa_install)",
+		.n_args = 0
+	};
+
+	osa_plan_run(&plan, NULL, NULL, true, 0);
+	return osa_col_isnull(0, 1) ? DT_NOEND : osa_col_timestamptz(0, 1);
+}
+
 int
 osa_store_requeue_missing(int max)
 {

@@ -78,6 +78,9 @@ extern char *osa_store_run_status(int64 run_id, bool *ended, bool *own);
  * leaves those whose delivery is locked.  Returns how many. */
 extern int	osa_store_expire_runs(int max);
 
+/* When the next open run of this installation expires; DT_NOEND: none will. */
+extern TimestampTz osa_store_next_expiry(void);
+
 /* Makes deliveries that open runs of this installation lack; returns how many. */
 extern int	osa_store_requeue_missing(int max);
 

@@ -3,7 +3,7 @@
 \ir fixture.psql
 -- the history of the two hooks in this database is the fixture's alone
 DELETE FROM osa_hook_attempt WHERE run_id < 9000001;
-SELECT plan(24);
+SELECT plan(25);
 
 -- osa_progress
 SELECT is(
@@ -97,6 +97,12 @@ SELECT results_eq('EXECUTE timeline(7)', $$VALUES
     (0, 'tap_first', '1.0', 1, 1, 'cancelled', NULL::interval, 'cancelled', NULL, NULL::int),
     (1, 'tap_second', '2.0', 1, 1, 'skipped', NULL, NULL, NULL, NULL)$$,
     'that of a run cancelled before it ran has its steps');
+
+UPDATE osa_hook_attempt SET started_at = NULL, finished_at = NULL WHERE run_id = 9000003;
+SELECT results_eq('EXECUTE timeline(3)', $$VALUES
+    (0, 'tap_first', '1.0', 1, 1, 'passed', interval '29 min', NULL, NULL, 2),
+    (1, 'tap_second', '2.0', 1, 1, 'passed', interval '29 min', NULL, NULL, 1)$$,
+    'without a container a result has the times of its step');
 
 -- osa_failures
 SELECT results_eq(

@@ -124,7 +124,7 @@ for my $name (sort keys %refused)
 	}
 }
 sql($node, "ALTER SYSTEM SET osa_validation.$_") for "engine_socket = 'unix:///run/docker.sock'", "engine_socket = '/run/x.sock'",
-  "files_root = '/srv/files'", "files_root = ''", "allowed_images = 'localhost/*, quay.io/a/b:1.2@sha256:*'",
+  "files_root = '/srv/files'", "files_root = ''", "allowed_images = 'localhost/*, quay.io/a/b:1.2\@sha256:*'",
   "allowed_images = ''", "max_input_bytes = '1GB'", "max_memory = '2GB'", "progress_retention = '30d'";
 sql($node, 'SELECT pg_reload_conf()');
 ok(wait_for($node, 'SHOW osa_validation.max_input_bytes', '1GB'), 'settings reload');

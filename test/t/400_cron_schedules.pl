@@ -47,7 +47,7 @@ SELECT osa_register_hook('anything');
 SELECT osa_add_release('anything', 'localhost/anything:1', '1');
 SELECT osa_define_pipeline('nightly', '{anything}', runner => 'rehearsal');
 SELECT osa_define_pipeline('default', '{}');
-GRANT USAGE ON SCHEMA $schema TO app;
+GRANT USAGE ON SCHEMA $schema TO app, other;
 GRANT EXECUTE ON FUNCTION osa_submit_deposition, osa_start_validation, osa_schedule_validation, osa_unschedule TO app;
 GRANT SELECT ON osa_deposition, osa_pipeline TO app;
 SET ROLE app;
@@ -105,7 +105,7 @@ for my $case (
 }
 like(error_of("SELECT $validation"), qr/42501: deposition "it's 1" belongs to another role/,
 	'another role\'s deposition is refused');
-like(error_of("SELECT $validation", role => 'other'), qr/42501: permission denied/, 'and a role without the grant');
+like(error_of("SELECT $validation", role => 'other'), qr/42501: permission denied for function osa_schedule_validation/, 'and a role without the grant');
 is(sql($node, 'SELECT count(*) FROM cron.job'), '0', 'nothing is scheduled by what was refused');
 
 # ---- 5, and what 2 to 4 wait for
