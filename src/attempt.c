@@ -12,7 +12,7 @@
 #include "utils/timestamp.h"
 
 #include "attempt.h"
-#include "queue.h"
+#include "careful.h"
 
 /* Around an engine's restart, ends by a signal are the restart's. */
 #define RESTART_MARGIN_MS	15000
@@ -28,7 +28,7 @@
 #define PARK_S				60
 
 static const char *const phase_names[] = {
-	"load", "resolve", "resolve", "replace", "image", "image", "input", "create",
+	"load", "load", "resolve", "resolve", "replace", "image", "image", "input", "create",
 	"verify", "put", "start", "running", "kill", "progress", "collect", "log",
 	"read", "commit", "remove", "cancel", "cancel", "cancel", "cancel", "stop",
 	"stop", "wait", "engine down", "done"
@@ -63,7 +63,8 @@ osa_flight_begin(MemoryContext parent, const Claim *claim, Run *run,
 	osa_flight_new_container(f);
 	/* an earlier claim may have come as far as a container */
 	f->maybe_exists = f->may_have_run = claim->claims > 1 && !engine->noop;
-	f->phase = PHASE_LOAD;
+	f->careful = f->maybe_exists && osa_careful_wanted();
+	f->phase = f->careful ? PHASE_STRIKE : PHASE_LOAD;
 	return f;
 }
 
@@ -104,6 +105,7 @@ osa_flight_free(Flight *f)
 {
 	abort_call(f);
 	osa_flight_leave_busy(f);
+	osa_careful_leave(f);
 	if (f->builder != NULL)
 		osa_input_end(f->builder);
 	if (f->reader != NULL)
@@ -149,6 +151,9 @@ run_phase(Flight *f, TimestampTz now)
 {
 	switch (f->phase)
 	{
+		case PHASE_STRIKE:
+			osa_phase_strike(f);
+			break;
 		case PHASE_LOAD:
 			osa_phase_load(f);
 			break;
@@ -243,6 +248,8 @@ osa_flight_enter(Flight *f, FlightPhase phase)
 	f->wake_at = phase == PHASE_RUNNING ? f->wake_at : 0;
 	if (phase == PHASE_DONE || phase == PHASE_RUNNING)
 		osa_flight_leave_busy(f);
+	if (phase == PHASE_DONE || phase == PHASE_RUNNING || phase == PHASE_DOWN || phase == PHASE_WAIT)
+		osa_careful_leave(f);
 	osa_flight_show(f);
 }
 

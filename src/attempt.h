@@ -24,6 +24,7 @@
 
 typedef enum FlightPhase
 {
+	PHASE_STRIKE,				/* after a crash: its turn to be handled carefully */
 	PHASE_LOAD,					/* read the step's records */
 	PHASE_RESOLVE,				/* a container may be there: where does it stand? */
 	PHASE_WHOLE,				/* created, not started: is its input whole? */
@@ -102,6 +103,7 @@ typedef struct Flight
 	/* from outside */
 	bool		is_void;		/* its claim is gone */
 	bool		stopping;		/* to be removed and requeued */
+	bool		careful;		/* to go through STRIKE, one at a time */
 	bool		released;		/* its claim was given back by a commit */
 
 	/* failures of the moment */
@@ -193,6 +195,7 @@ extern void osa_flight_new_container(Flight *f);
 extern void osa_flight_on_reply(void *arg, const RunnerReply *reply);
 
 /* launch.c */
+extern void osa_phase_strike(Flight *f);
 extern void osa_phase_load(Flight *f);
 extern void osa_phase_resolve(Flight *f);
 extern void osa_phase_whole(Flight *f);

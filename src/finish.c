@@ -12,6 +12,7 @@
 #include "utils/timestamp.h"
 
 #include "attempt.h"
+#include "careful.h"
 #include "queue.h"
 
 #define READ_SLICE_MS	10
@@ -311,6 +312,7 @@ static void
 after_commit(Flight *f)
 {
 	f->released = !f->keep;
+	osa_careful_leave(f);
 	switch (f->decision.action)
 	{
 		case SAGA_END:

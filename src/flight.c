@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "attempt.h"
+#include "careful.h"
 #include "flight.h"
 #include "guc.h"
 #include "leftovers.h"
@@ -118,6 +119,7 @@ start_unit(void *arg)
 	(void) GetCurrentTransactionId();
 	osa_tx_commit(OSA_TX_SYNC);
 	add_all(found, n);
+	osa_careful_open(n);
 	if (n > 0)
 		ereport(osa_guc_worker_log_level,
 				(errmsg_plural("osa_validation worker goes on with %d step of the worker before",

@@ -11,6 +11,7 @@
 #include "utils/timestamp.h"
 
 #include "attempt.h"
+#include "careful.h"
 #include "guc.h"
 
 /* Work on an input archive between two looks at everything else. */
@@ -24,7 +25,14 @@ static bool limits_fit(Flight *f);
 static void fill_spec(Flight *f, ContainerSpec *spec, IdentityText *text);
 static bool begin_input(Flight *f);
 
-/* ---- LOAD ---- */
+/* ---- STRIKE, LOAD ---- */
+
+void
+osa_phase_strike(Flight *f)
+{
+	if (osa_careful_enter(f))
+		osa_flight_enter(f, PHASE_LOAD);
+}
 
 void
 osa_phase_load(Flight *f)

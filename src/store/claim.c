@@ -178,6 +178,23 @@ osa_store_recover(const pg_uuid_t *install, QueuedDelivery **found, MemoryContex
 }
 
 int
+osa_store_strike(int64 run_id, int hook_index, int n)
+{
+	static OsaPlan plan = OSA_PLAN("strike a step",
+		"UPDATE @osa@.osa_run_hook SET strikes = greatest(strikes + $3, 0)"
+		" WHERE run_id = $1 AND hook_index = $2 RETURNING strikes",
+		INT8OID, INT4OID, INT4OID);
+	Datum		values[3];
+
+	values[0] = Int64GetDatum(run_id);
+	values[1] = Int32GetDatum(hook_index);
+	values[2] = Int32GetDatum(n);
+	if (osa_plan_run(&plan, values, NULL, false, 0) == 0)
+		return 0;
+	return osa_col_int32(0, 1);
+}
+
+int
 osa_store_unclaim_unheld(const pg_uuid_t *tokens, int n, const char *worker, int older_than_s)
 {
 	static OsaPlan plan = OSA_PLAN("take back unheld claims",

@@ -79,6 +79,9 @@ typedef struct Claim
 extern int	osa_store_claim(const int64 *ids, int n, const pg_uuid_t *install,
 							const char *worker, Claim *claims);
 
+/* Adds to the strikes of a step; returns how many it has (0: no such step). */
+extern int	osa_store_strike(int64 run_id, int hook_index, int n);
+
 /* At start: claims of workers that are gone become pending; returns them. */
 extern int	osa_store_recover(const pg_uuid_t *install, QueuedDelivery **found, MemoryContext context);
 
