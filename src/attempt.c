@@ -123,7 +123,8 @@ osa_flight_due(const Flight *f, TimestampTz now)
 {
 	if (f->phase == PHASE_DOWN)
 		return false;
-	return f->reply_ready || f->wake_at <= now || (f->look && f->call == NULL);
+	return f->reply_ready || f->wake_at <= now ||
+		((f->look || f->wants_place) && f->call == NULL);
 }
 
 void
@@ -244,7 +245,7 @@ osa_flight_enter(Flight *f, FlightPhase phase)
 {
 	Assert(f->call == NULL);
 	f->phase = phase;
-	f->reply_ready = false;
+	f->reply_ready = f->wants_place = false;
 	f->wake_at = phase == PHASE_RUNNING ? f->wake_at : 0;
 	if (phase == PHASE_DONE || phase == PHASE_RUNNING)
 		osa_flight_leave_busy(f);
@@ -455,12 +456,11 @@ osa_flight_get_busy(Flight *f)
 		return true;
 	if (f->engine->n_busy >= osa_engine_max_busy())
 	{
-		/* looked at again whenever a place is left */
 		f->wake_at = DT_NOEND;
-		f->look = true;
+		f->wants_place = true;
 		return false;
 	}
-	f->look = false;
+	f->wants_place = false;
 	f->busy = true;
 	f->engine->n_busy++;
 	return true;
@@ -473,6 +473,7 @@ osa_flight_leave_busy(Flight *f)
 	{
 		f->reading_progress = false;
 		f->engine->n_progress--;
+		osa_flights_again();
 	}
 	if (!f->busy)
 		return;

@@ -66,6 +66,7 @@ typedef struct Flight
 	Engine	   *engine;
 	bool		holds_place;	/* counted in engine->in_flight */
 	bool		busy;			/* counted in engine->n_busy */
+	bool		wants_place;	/* looked at again when a place was left */
 	bool		reading_progress;	/* counted in engine->n_progress */
 
 	FlightPhase phase;

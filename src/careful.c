@@ -64,13 +64,12 @@ osa_careful_enter(Flight *f)
 	{
 		if (current != NULL)
 		{
-			/* when the one before leaves, all are looked at again */
 			f->wake_at = DT_NOEND;
-			f->look = true;
+			f->wants_place = true;
 		}
 		return false;
 	}
-	f->look = false;
+	f->wants_place = false;
 	current = f;
 	if (f->step->strikes > OSA_STRIKES_MAX)
 	{

@@ -73,13 +73,19 @@ osa_phase_running(Flight *f, TimestampTz now)
 			f->call = f->engine->runner->methods->inspect(f->engine->runner, f->container, NULL,
 														  osa_flight_on_reply, f);
 		}
-		else if (now >= progress_due(f) && f->engine->n_progress < PROGRESS_READS_AT_ONCE)
-			read_progress(f);
+		else if (now >= progress_due(f))
+		{
+			f->wants_place = f->engine->n_progress >= PROGRESS_READS_AT_ONCE;
+			if (!f->wants_place)
+				read_progress(f);
+		}
 	}
 
 	due = timeout_at(f);
 	if (f->call == NULL)
-		due = Min(due, Min(look_due(f, now), progress_due(f)));
+		due = Min(due, look_due(f, now));
+	if (f->call == NULL && !f->wants_place)
+		due = Min(due, progress_due(f));
 	f->wake_at = due;
 }
 

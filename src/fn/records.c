@@ -200,7 +200,7 @@ check_files_from(const JsonbValue *value, int place)
 			pfree(path);
 			return;
 		}
-		problem = failure.message;
+		problem = psprintf("It was refused: %s.", failure.message);
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_OSA_INVALID_PATH),
