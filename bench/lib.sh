@@ -1,12 +1,21 @@
 # Sourced by the benchmarks: the instance they run against, SQL, and results.
-# Set by `make bench`, or by hand after `make up`: . .dev/env
-. "$(dirname "${BASH_SOURCE[0]}")/../test/env/lib.sh"
-set -o pipefail
-: "${PGHOST:?not set: run make bench, or make up and . .dev/env}"
-export PATH="$pg_bin:$PATH"
-export PGOPTIONS="-c client_min_messages=warning" PGAPPNAME=osa_bench
+# Its environment is set by `make bench`, or by hand after `make up`: . .dev/env
+set -euo pipefail
+export LC_ALL=C.UTF-8
+
+die() { printf '%s\n' "$*" >&2; exit 1; }
+say() { printf '%s\n' "$*"; }
+
+: "${PGHOST:?is not set: run make bench, or make up and . .dev/env}" "${DOCKER_HOST:?is not set}"
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+instance=${DOCKER_HOST#unix://}
+instance=${instance%/s/engine.sock}
+[ -f "$instance/engine.kind" ] || die "no engine of test/env at $DOCKER_HOST"
+export OSA_STATE=${instance%/*} OSA_INSTANCE=${instance##*/}
 ENGINE=$(cat "$instance/engine.kind")
-results=${OSA_BENCH_RESULTS:-$osa_root/bench/results}
+export ENGINE PATH="$OSA_STATE/pg/lib/postgresql/15/bin:$PATH"
+export PGOPTIONS="-c client_min_messages=warning" PGAPPNAME=osa_bench
+results=${OSA_BENCH_RESULTS:-$root/bench/results}
 bench=${0##*/}
 
 sql() { psql -XqAt -v ON_ERROR_STOP=1 "$@"; }

@@ -41,11 +41,10 @@ osa_docker_create_body(StringInfo out, const ContainerSpec *spec)
 	append_labels(out, spec);
 
 	/*
-	 * One volume takes inputs and outputs.  A health check of the image's
-	 * would run beside the hook, and needs systemd on Podman.
+	 * One volume takes inputs and outputs.  Nothing on health checks: Podman
+	 * would make a systemd timer even for "NONE".
 	 */
-	appendStringInfoString(out, ",\"Volumes\":{\"/osa\":{}},\"NetworkDisabled\":true,\"Tty\":false,"
-						   "\"Healthcheck\":{\"Test\":[\"NONE\"]}");
+	appendStringInfoString(out, ",\"Volumes\":{\"/osa\":{}},\"NetworkDisabled\":true,\"Tty\":false");
 	append_host_config(out, spec);
 	appendStringInfoChar(out, '}');
 }

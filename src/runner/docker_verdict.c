@@ -12,7 +12,7 @@
 /* The engine, or its host, has no more of something. */
 static const char *const exhausted_words[] = {
 	"no space left on device", "disk quota exceeded", "resource temporarily unavailable",
-	"too many open files", "cannot allocate memory", NULL
+	"too many open files", NULL
 };
 
 /* What was asked will be refused again. */

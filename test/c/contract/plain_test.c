@@ -117,6 +117,8 @@ repeated(char c, int n)
 	return text;
 }
 
+static bool stepwise;
+
 /* Opens a path beneath the test's folder and says how that went. */
 static char *
 open_it(const char *rel, PathKind kind)
@@ -125,14 +127,14 @@ open_it(const char *rel, PathKind kind)
 	bool		is_folder;
 	Failure		failure;
 
-	if (!osa_open_beneath(tap_folder, rel, kind, &fd, &is_folder, &failure))
+	if (!(stepwise ? stepwise_open_beneath : osa_open_beneath) (tap_folder, rel, kind, &fd, &is_folder, &failure))
 		return psprintf("!%s: %s", osa_failure_name(failure.kind), failure.message);
 	close(fd);
 	return is_folder ? "folder" : "file";
 }
 
 static void
-test_open(void)
+make_files_to_open(void)
 {
 	char	   *f = psprintf("%s/open", tap_folder);
 	int			fd;
@@ -145,7 +147,11 @@ test_open(void)
 	(void) symlink("sub/file", psprintf("%s/link", f));
 	(void) symlink("sub", psprintf("%s/linked", f));
 	(void) symlink("/etc", psprintf("%s/outside", f));
+}
 
+static void
+test_open(void)
+{
 	tap_is(open_it("open/sub/file", PATH_FILE), "file", "opening a file");
 	tap_is(open_it("open/sub", PATH_FOLDER), "folder", "opening a folder");
 	tap_is(open_it("open/sub", PATH_EITHER), "folder", "opening either");
@@ -218,7 +224,12 @@ test_paths(void)
 		tap_ok((osa_image_name_problem(images[i].image) == NULL) == images[i].good, "image name %s", images[i].image);
 	tap_ok(osa_image_name_problem(repeated('x', 512)) == NULL, "image name of 512 bytes");
 	tap_ok(osa_image_name_problem(repeated('x', 513)) != NULL, "image name of 513 bytes");
-	test_open();
+	make_files_to_open();
+	for (int i = 0; i < 2; i++)
+	{
+		stepwise = i == 1;
+		test_open();
+	}
 }
 
 static char *

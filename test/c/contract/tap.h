@@ -10,6 +10,7 @@
 #include "lib/stringinfo.h"
 
 #include "contract/contract.h"
+#include "contract/paths.h"
 
 extern StringInfo tap_out;		/* where results go */
 extern const char *tap_folder;	/* an empty folder to make files in */
@@ -36,5 +37,9 @@ extern void tar_end(StringInfo tar);
 /* Runs a reader over an archive and says the result in one text. */
 extern char *run_output(MemoryContext context, const OutputSpec *spec, const char *tar, size_t len,
 						int *n_steps);
+
+/* paths_stepwise.c: osa_open_beneath on a kernel without openat2 */
+extern bool stepwise_open_beneath(const char *root, const char *rel, PathKind kind,
+								  int *fd, bool *is_folder, Failure *failure);
 
 #endif							/* TAP_H */

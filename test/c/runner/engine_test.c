@@ -241,7 +241,7 @@ test_calls(void)
 	HttpCall   *calls[300];
 	HttpRequest request = {
 		.socket_path = tap_socket,.method = "GET",.path = "/v1.41/containers/hang/json",
-		.timeout_ms = 1000,.done = http_done,.arg = ends
+		.timeout_ms = 200,.done = http_done,.arg = ends
 	};
 
 	osa_http_open();

@@ -74,7 +74,7 @@ sub serve
 	elsif ($name eq 'plain500') { reply($c, 500, "plain \xff words") }
 	elsif ($name eq 'e404') { reply($c, 404, '') }
 	elsif ($name eq 'e304') { print $c "HTTP/1.1 304 Not Modified\r\n\r\n" }
-	elsif ($name eq 'hang') { sleep 30 }
+	elsif ($name eq 'hang') { 1 while sysread $c, $head, 65536 }
 	elsif ($name eq 'early') { reply($c, 404, '{"message":"early"}', 'Connection: close'); 1 while sysread $c, $head, 65536 }
 	elsif ($name eq 'eats')
 	{
@@ -127,7 +127,7 @@ sub events
 	my ($c, $uri) = @_;
 	print $c "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 	chunk($c, event('a1'));
-	return (chunk($c, event('stop') . event('late')), sleep 30) if $uri =~ /stop/;
+	if ($uri =~ /stop/) { chunk($c, event('stop') . event('late')); 1 while sysread $c, my $data, 4096; return }
 	my $torn = event('a2');
 	chunk($c, substr $torn, 0, 10);
 	chunk($c, substr $torn, 10);

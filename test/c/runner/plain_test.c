@@ -67,7 +67,7 @@ test_spec(void)
 	static const char *const expected[][2] = {
 		{"Image", "\"sha256:aa\""}, {"User", "\"65534:65534\""}, {"WorkingDir", "\"/tmp\""},
 		{"Cmd", "(none)"}, {"Volumes", "{\"/osa\": {}}"}, {"Tty", "false"},
-		{"Healthcheck|Test", "[\"NONE\"]"}, {"Labels", "{\"osa.q\": \"a\\\\\\\"b\\n\", \"osa.run\": \"1\"}"},
+		{"Healthcheck", "(none)"}, {"Labels", "{\"osa.q\": \"a\\\\\\\"b\\n\", \"osa.run\": \"1\"}"},
 		{"Env", "[\"OSA_IN=/osa/in\", \"OSA_OUT=/osa/out\", \"OSA_FILES=/osa/files\", \"HOME=/tmp\", \"OSA_HOOK_NAME=ho\\\"ok\"]"},
 		{"HostConfig|NetworkMode", "\"none\""}, {"HostConfig|ReadonlyRootfs", "true"},
 		{"HostConfig|CapDrop", "[\"ALL\"]"}, {"HostConfig|SecurityOpt", "[\"no-new-privileges\"]"},

@@ -55,7 +55,7 @@ ${CC:-gcc} -shared -fPIC -O1 -g -std=gnu99 -fno-strict-aliasing -fwrapv -D_GNU_S
 as_server "$bin/initdb" -D "$work/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync \
 	>>"$work/log" 2>&1 || bail "initdb failed"
 as_server "$bin/pg_ctl" -D "$work/data" -l "$work/log" -w -t 60 \
-	-o "-c listen_addresses= -c unix_socket_directories='$work/sock' -c fsync=off -c max_stack_depth=2MB" \
+	-o "-c listen_addresses= -c unix_socket_directories='$work/sock' -c fsync=off -c max_stack_depth=2MB -c max_files_per_process=100" \
 	start >>"$work/log" 2>&1 || bail "could not start the server"
 
 psql() {
@@ -71,7 +71,7 @@ read -r ready <"$work/ready" || bail "could not start the fake engine"
 psql -d postgres -c "CREATE FUNCTION runner_test(suite text, socket text)
 	RETURNS text LANGUAGE c STRICT AS '$work/runner_test', 'osa_runner_test'" || bail "could not load the tests"
 for suite in spec facts replies verdicts decoders spool engine calls; do
-	echo "# $suite"
+	echo "# $suite" >>"$work/tap"
 	psql -d postgres -c "SELECT runner_test('$suite', '$work/fake.sock')" >>"$work/tap" || bail "suite $suite"
 done
 
