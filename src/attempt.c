@@ -92,7 +92,7 @@ osa_flight_new_container(Flight *f)
 	f->judged = f->look = false;
 	f->exit_verdict = EXIT_WELL;
 	f->exit_failure = FAILURE_NONE;
-	f->kills = f->progress_lines = 0;
+	f->kills = f->progress_lines = f->progress_told = 0;
 	f->progress_bytes = 0;
 	f->restart_from = f->restart_to = f->start_sent_at = 0;
 	f->first_error_at = 0;
@@ -282,7 +282,7 @@ osa_flight_on_reply(void *arg, const RunnerReply *reply)
 	}
 	f->text = NULL;
 	f->text_len = 0;
-	if (reply->verdict == RUNNER_OK && reply->text_len > 0)
+	if ((reply->verdict == RUNNER_OK || reply->verdict == RUNNER_REFUSED) && reply->text_len > 0)
 	{
 		f->text = MemoryContextAlloc(f->attempt_context, reply->text_len + 1);
 		memcpy(f->text, reply->text, reply->text_len);

@@ -100,6 +100,7 @@ typedef struct Flight
 	TimestampTz progress_at;	/* next read of progress.jsonl */
 	int64		progress_bytes;
 	int			progress_lines;
+	int			progress_told;	/* lines that a worker before had saved */
 
 	/* from outside */
 	bool		is_void;		/* its claim is gone */
@@ -228,6 +229,7 @@ extern void osa_phase_void_log(Flight *f);
 extern void osa_phase_void_record(Flight *f);
 extern void osa_phase_stop(Flight *f);
 extern void osa_phase_unclaim(Flight *f);
+extern void osa_flight_keep_log(Flight *f);
 extern void osa_flight_attempt_row(Flight *f, AttemptRow *row);
 
 #endif							/* OSA_ATTEMPT_H */

@@ -81,12 +81,9 @@ osa_phase_log(Flight *f)
 	}
 	if (f->verdict == RUNNER_DOWN && osa_flight_troubled(f))
 		return;
-	/* without its log a result is still a result */
-	if (f->verdict == RUNNER_OK && f->text != NULL)
-	{
-		osa_clean_text(f->text, f->text_len, true);
-		f->log_tail = f->text;
-	}
+	osa_flight_keep_log(f);
+	if (f->verdict == RUNNER_REFUSED && f->exit_verdict == EXIT_FAILED && f->why.kind == FAILURE_NONE)
+		osa_fail(&f->why, FAILURE_CONFIG, "%s", f->message);
 	osa_flight_leave_busy(f);
 	osa_flight_enter(f, PHASE_READ);
 }

@@ -19,6 +19,7 @@
 #define FILE_CHUNK		(256 * 1024)
 
 static void load_unit(void *arg);
+static void told_unit(void *arg);
 static void pin_unit(void *arg);
 static void chunk_unit(void *arg);
 static bool limits_fit(Flight *f);
@@ -123,6 +124,8 @@ osa_phase_resolve(Flight *f)
 	}
 
 	f->maybe_exists = true;
+	if (f->start_sent_at == 0 && f->facts.started_at != 0 && !osa_flight_guard(f, told_unit))
+		return;
 	strlcpy(f->container_id, f->facts.id, sizeof(f->container_id));
 	strlcpy(f->image_id, f->facts.image_id, sizeof(f->image_id));
 	switch (f->facts.phase)
@@ -148,6 +151,17 @@ osa_phase_resolve(Flight *f)
 		f->adopted = true;
 		osa_count(COUNTER_ADOPTED, 1);
 	}
+}
+
+/* The progress of an adopted container is read from its start again. */
+static void
+told_unit(void *arg)
+{
+	Flight	   *f = arg;
+
+	osa_tx_begin("counting progress");
+	f->progress_told = osa_store_count_progress(f->run->id, f->step->hook_index, f->facts.started_at);
+	osa_tx_commit(OSA_TX_ASYNC);
 }
 
 void

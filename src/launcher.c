@@ -289,6 +289,8 @@ judge_end(const WorkerEnd *end, TimestampTz now)
 {
 	Database   *database = hash_search(databases, &end->database, HASH_FIND, NULL);
 
+	/* what it leaves may be what others wait for */
+	no_free_until = now;
 	if (database == NULL)
 		return;
 	if (database->handle != NULL)
@@ -611,11 +613,6 @@ start_worker(Database *database, TimestampTz now)
 	}
 	database->started_at = now;
 	database->waits_for_slot = false;
-	if (no_free_delay_ms != 0 && !database->absent)
-	{
-		ereport(LOG, (errmsg("a worker process is free again for osa_validation")));
-		no_free_delay_ms = 0;
-	}
 	LWLockAcquire(osa_shared->lock, LW_EXCLUSIVE);
 	slot->no_free_worker = false;
 	LWLockRelease(osa_shared->lock);
@@ -664,6 +661,12 @@ start_due(TimestampTz now)
 			}
 			n_probes = count_probes();
 		}
+	}
+
+	if (no_free_delay_ms != 0 && now >= no_free_until)
+	{
+		ereport(LOG, (errmsg("every osa_validation worker has a worker process again")));
+		no_free_delay_ms = 0;
 	}
 }
 

@@ -91,6 +91,6 @@ give_back_unit(void *arg)
 	if (s->error != NULL)
 		osa_store_park(s->claim->delivery_id, &s->claim->token, s->error, GIVE_BACK_S);
 	else
-		osa_store_unclaim(s->claim->delivery_id, &s->claim->token, 0);
+		osa_store_unclaim(s->claim->delivery_id, &s->claim->token, false);
 	osa_tx_commit(OSA_TX_SYNC);
 }

@@ -57,12 +57,18 @@ osa_phase_void_log(Flight *f)
 	}
 	if (f->verdict == RUNNER_DOWN && osa_flight_troubled(f))
 		return;
-	if (f->verdict == RUNNER_OK && f->text != NULL)
-	{
-		osa_clean_text(f->text, f->text_len, true);
-		f->log_tail = f->text;
-	}
+	osa_flight_keep_log(f);
 	osa_flight_enter(f, PHASE_VOID_RECORD);
+}
+
+/* The answer is the container's log; without it a result is still a result. */
+void
+osa_flight_keep_log(Flight *f)
+{
+	if (f->text == NULL)
+		return;
+	osa_clean_text(f->text, f->text_len, true);
+	f->log_tail = f->text;
 }
 
 void
@@ -145,6 +151,6 @@ unclaim_unit(void *arg)
 	Flight	   *f = arg;
 
 	osa_tx_begin("giving a claim back");
-	osa_store_unclaim(f->claim.delivery_id, &f->claim.token, 0);
+	osa_store_unclaim(f->claim.delivery_id, &f->claim.token, true);
 	osa_tx_commit(OSA_TX_SYNC);
 }

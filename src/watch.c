@@ -179,6 +179,7 @@ static void
 take_progress(Flight *f)
 {
 	size_t		consumed = 0;
+	int			told;
 	GuardError	error;
 	MemoryContext old;
 
@@ -194,6 +195,10 @@ take_progress(Flight *f)
 		consumed = f->text_len;
 	f->progress_bytes += consumed;
 	f->progress_lines += f->n_lines;
+	told = Min(f->progress_told, f->n_lines);
+	f->progress_told -= told;
+	f->lines += told;
+	f->n_lines -= told;
 	if (f->n_lines > 0)
 		(void) osa_guard(progress_unit, f, &error);
 	/* more is there: go on reading at once */

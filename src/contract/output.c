@@ -146,10 +146,15 @@ next_entry(OutputReader *reader, int64 *lines)
 			fail_archive(reader);
 			return 0;
 	}
-	if (!classify_path(reader, &entry, &reader->file))
+	/* of a hook that failed only sizes count: they may be why */
+	if (reader->spec.mode == OUTPUT_FAILED)
+		reader->file = OUTPUT_OTHER;
+	else if (!classify_path(reader, &entry, &reader->file))
 		osa_fail(&reader->failure, FAILURE_HOOK_OUTPUT,
 				 "output has a file outside of its folder: \"%.300s\"", entry.path);
-	else if (entry.kind == TAR_FILE)
+	if (reader->failure.kind != FAILURE_NONE)
+		return 0;
+	if (entry.kind == TAR_FILE)
 	{
 		check_file_size(reader, &entry);
 		if (reader->failure.kind == FAILURE_NONE)

@@ -53,6 +53,7 @@ static bool progress_sink(void *arg, const char *data, size_t len);
 static void progress_done(RunnerCall *call, const HttpReply *http);
 static bool log_sink(void *arg, const char *data, size_t len);
 static void log_done(RunnerCall *call, const HttpReply *http);
+static bool init_failed(const char *log);
 static bool watch_sink(void *arg, const char *data, size_t len);
 static void watch_fed(void *arg);
 static void watch_done(RunnerCall *call, const HttpReply *http);
@@ -289,7 +290,22 @@ log_done(RunnerCall *call, const HttpReply *http)
 	call->reply.text_len = osa_log_tail_copy(&state->tail, text);
 	text[call->reply.text_len] = '\0';
 	call->reply.text = text;
-	osa_docker_succeed(call);
+	if (init_failed(text))
+		osa_docker_finish(call, RUNNER_REFUSED, "the image's command could not be executed");
+	else
+		osa_docker_succeed(call);
+}
+
+/*
+ * With an init in the container a start succeeds although there is no such
+ * command; only the init's own words tell.
+ */
+static bool
+init_failed(const char *log)
+{
+	if (strncmp(log, "[FATAL tini ", 12) == 0)
+		return strstr(log, "exec ") != NULL;
+	return strncmp(log, "ERROR (catatonit:", 17) == 0 && strstr(log, "failed to exec") != NULL;
 }
 
 /* --- watch --- */

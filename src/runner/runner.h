@@ -133,7 +133,8 @@ typedef struct RunnerMethods
 	/* the tar of /osa/out into spool, at most max_bytes */
 	RunnerCall *(*collect) (Runner *runner, const char *name, Spool *output, int64 max_bytes,
 							RunnerDone done, void *arg);
-	/* text: last OSA_LOG_TAIL_BYTES of stdout and stderr, raw bytes */
+	/* text: last OSA_LOG_TAIL_BYTES of stdout and stderr, raw bytes; REFUSED,
+	 * with the text: it says that the image's command could not be executed */
 	RunnerCall *(*log) (Runner *runner, const char *name, RunnerDone done, void *arg);
 	/* OK also if it does not run any more; ABSENT if it is gone */
 	RunnerCall *(*kill) (Runner *runner, const char *name, RunnerDone done, void *arg);

@@ -210,20 +210,20 @@ osa_store_unclaim_unheld(const pg_uuid_t *tokens, int n, const char *worker, int
 	return (int) osa_plan_run(&plan, values, NULL, false, 0);
 }
 
-bool
-osa_store_unclaim(int64 delivery_id, const pg_uuid_t *token, double delay_s)
+void
+osa_store_unclaim(int64 delivery_id, const pg_uuid_t *token, bool no_container)
 {
 	static OsaPlan plan = OSA_PLAN("give a claim back",
 		"UPDATE @osa@.osa_delivery SET status = 'pending', token = NULL, claimed_by = NULL, claimed_at = NULL,"
-		"       deliver_after = pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => $3)"
+		"       claims = CASE WHEN $3 THEN 0 ELSE claims END, deliver_after = pg_catalog.clock_timestamp()"
 		" WHERE delivery_id = $1 AND token = $2",
-		INT8OID, UUIDOID, FLOAT8OID);
+		INT8OID, UUIDOID, BOOLOID);
 	Datum		values[3];
 
 	values[0] = Int64GetDatum(delivery_id);
 	values[1] = UUIDPGetDatum(token);
-	values[2] = Float8GetDatum(delay_s);
-	return osa_plan_run(&plan, values, NULL, false, 0) == 1;
+	values[2] = BoolGetDatum(no_container);
+	osa_plan_run(&plan, values, NULL, false, 0);
 }
 
 void

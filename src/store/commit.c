@@ -425,6 +425,22 @@ osa_store_attempt(const Run *run, const RunStep *step, const AttemptRow *attempt
 	osa_plan_run(&plan, values, nulls, false, 0);
 }
 
+int
+osa_store_count_progress(int64 run_id, int hook_index, TimestampTz since)
+{
+	static OsaPlan plan = OSA_PLAN("count progress",
+		"SELECT pg_catalog.count(*) FROM @osa@.osa_progress_entry"
+		" WHERE run_id = $1 AND hook_index = $2 AND created_at >= $3",
+		INT8OID, INT4OID, TIMESTAMPTZOID);
+	Datum		values[3];
+
+	values[0] = Int64GetDatum(run_id);
+	values[1] = Int32GetDatum(hook_index);
+	values[2] = TimestampTzGetDatum(since);
+	osa_plan_run(&plan, values, NULL, true, 0);
+	return (int) osa_col_int64(0, 1);
+}
+
 void
 osa_store_progress(int64 run_id, int hook_index, const ProgressLine *lines, int n)
 {

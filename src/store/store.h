@@ -88,8 +88,8 @@ extern int	osa_store_recover(const pg_uuid_t *install, QueuedDelivery **found, M
 /* Takes back claims of this worker that none of the given tokens holds. */
 extern int	osa_store_unclaim_unheld(const pg_uuid_t *tokens, int n, const char *worker, int older_than_s);
 
-/* Gives a claim back; false: the token was void. */
-extern bool osa_store_unclaim(int64 delivery_id, const pg_uuid_t *token, double delay_s);
+/* Gives a claim back; no_container: nothing of it is left at the engine. */
+extern void osa_store_unclaim(int64 delivery_id, const pg_uuid_t *token, bool no_container);
 
 /* Parks a delivery whose failure could not even be written. */
 extern void osa_store_park(int64 delivery_id, const pg_uuid_t *token, const char *error, double delay_s);
@@ -222,6 +222,8 @@ extern bool osa_store_commit_step(const StepCommit *commit, StepCommitted *commi
 /* The provenance of an attempt alone, for a flight whose claim is void. */
 extern void osa_store_attempt(const Run *run, const RunStep *step, const AttemptRow *attempt);
 
+/* How many progress entries of a step there are since then. */
+extern int	osa_store_count_progress(int64 run_id, int hook_index, TimestampTz since);
 extern void osa_store_progress(int64 run_id, int hook_index, const ProgressLine *lines, int n);
 
 #endif							/* OSA_STORE_H */

@@ -50,6 +50,9 @@ osa_store_create_run(const NewRun *run, int64 submitted_delivery)
 	{
 		snapshot_hooks(run_id, pipeline);
 		start_first_hook(run_id, pipeline->hooks[0].name, run->priority, submitted_delivery);
+		/* the worker must know when its time is over */
+		if (run->has_expires_at)
+			osa_wake_at_commit(0, 0);
 	}
 	return run_id;
 }

@@ -30,7 +30,7 @@ sql($node, q{SELECT osa_add_runner('local', 'docker', NULL, 1)});
 sub is_running
 {
 	my ($run) = @_;
-	return wait_for($node, "SELECT phase FROM osa_in_flight WHERE run_id = $run AND container IS NOT NULL", 'running');
+	return wait_for($node, "SELECT phase FROM osa_in_flight WHERE run_id = $run", 'running');
 }
 
 sub gone_within

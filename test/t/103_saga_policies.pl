@@ -80,8 +80,8 @@ is(sql($node, "SELECT error FROM osa_outcome WHERE run_id = $run AND record_id =
 define_pipeline($node, 'quick', []);
 sql($node, q{SELECT osa_submit_deposition('submitted', '[{"id": "r1"}]', 'quick', '{"by": "me"}')});
 ok(wait_for($node, q{SELECT status FROM osa_validation_run WHERE deposition = 'submitted'}, 'completed'), 'a submission starts a run');
-sql($node, q{SELECT osa_register_hook('unreleased'); SELECT osa_define_pipeline('bad', '{unreleased}')});
-sql($node, q{SELECT osa_submit_deposition('hopeless', '[{"id": "r1"}]', 'bad')});
+sql($node, q{SELECT osa_register_hook('unreleased');
+BEGIN; SELECT osa_submit_deposition('hopeless', '[{"id": "r1"}]', 'quick'); SELECT osa_define_pipeline('quick', '{unreleased}'); COMMIT});
 ok(wait_for($node, q{SELECT status FROM osa_validation_run WHERE deposition = 'hopeless'}, 'failed'), 'also one that cannot be run');
 like(sql($node, q{SELECT reason FROM osa_validation_run WHERE deposition = 'hopeless'}), qr/unreleased/, 'with the reason');
 
