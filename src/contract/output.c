@@ -406,6 +406,8 @@ static void
 finish(OutputReader *reader)
 {
 	reader->done = true;
+	if (reader->spec.mode == OUTPUT_FAILED)
+		return;					/* no outcome counts */
 	take_document(reader);
 	if (reader->failure.kind == FAILURE_NONE &&
 		!osa_outcomes_judge(reader->outcomes, &reader->rows, &reader->n_rows, &reader->failure))

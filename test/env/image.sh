@@ -6,7 +6,8 @@
 #                              busybox alone)
 #   image.sh registry-port     prints the port of the tests' own registry
 # A folder holds hook (a script for busybox sh) or hook.c (linked statically),
-# and files beside it that come along, in / of the image.
+# and files beside it that come along, in / of the image; hook.c may include
+# headers that lie beside the folders.
 . "$(dirname "$0")/lib.sh"
 
 images=$OSA_STATE/images
@@ -76,7 +77,7 @@ archive() {
 	out=$images/$name
 	key=$({
 		echo "2 $base"
-		[ "$name" = base ] || (cd "$from" && find . -type f | sort | xargs -d '\n' sha256sum)
+		[ "$name" = base ] || (cd "$from" && find . ../*.h -type f 2>/dev/null | sort | xargs -d '\n' sha256sum)
 	} | sha256sum)
 	if [ "$(cat "$out.key" 2>/dev/null)" = "$key" ] && [ -f "$out.tar" ]; then
 		echo "$out.tar"

@@ -26,7 +26,8 @@ BEGIN
     END LOOP;
 END $$;
 COPY (SELECT) TO PROGRAM 'rm -rf regress_files && mkdir -p regress_files/root/batch/one regress_files/outside && touch regress_files/root/batch/file && ln -s ../outside regress_files/root/link && ln -s one regress_files/root/batch/link';
-SELECT format('ALTER SYSTEM SET osa_validation.files_root = %L', current_setting('data_directory') || '/regress_files/root') \gexec
+SELECT current_setting('data_directory') || '/regress_files/root' AS root \gset
+ALTER SYSTEM SET osa_validation.files_root = :'root';
 ALTER SYSTEM SET osa_validation.max_input_bytes = '1MB';
 ALTER SYSTEM SET osa_validation.max_records = 1000;
 ALTER SYSTEM SET osa_validation.allowed_images = 'localhost/*, registry.example.org/checks/*:1.*,exact:1';

@@ -158,7 +158,7 @@ fuzz_output(StringInfo s, StringInfo tar, int *n_good, int *n_bad)
 
 	spec.records = records;
 	spec.n_records = 1 + pick(3);
-	spec.mode = pick(2) == 0 ? OUTPUT_KILLED : OUTPUT_EXITED;
+	spec.mode = (OutputMode) pick(3);
 	spec.cardinality = (HookCardinality) pick(3);
 	spec.columns = &column;
 	spec.n_columns = pick(2);

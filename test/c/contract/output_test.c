@@ -260,6 +260,10 @@ static const OutCase plain_cases[] = {
 	{"killed: error with features", "a b c", KILLED, NULL,
 		{{FEATURES, "{\"id\":\"a\",\"features\":[1]}\n{\"id\":\"b\",\"features\":[2]}\n"},
 			{ERRORS, "{\"id\":\"a\",\"error\":\"e\"}\n{\"id\":\"c\",\"error\":\"e\"}\n"}}, "!hook_output: errors.jsonl line 1"},
+	{"failed: no outcome counts", "a b", OUTPUT_FAILED, CARDINALITY_NONE, NULL,
+		{{FEATURES, "{\"id\":\"a\",\"features\":[1]}\n"}, {REJECTIONS, "{\"id\":\"b\",\"reason\":\"r\"}\n"}}, ""},
+	{"failed: a bad line is not looked at", "a", OUTPUT_FAILED, CARDINALITY_MANY, NULL,
+		{{FEATURES, "nonsense\n"}, {DOCUMENT, "nonsense"}}, ""},
 	{"killed: but not of a record that is left out", "a b", KILLED, NULL,
 		{{FEATURES, "{\"id\":\"a\",\"features\":[1]}\n{\"id\":\"b\",\"features\":[2]}\n"},
 			{ERRORS, "{\"id\":\"b\",\"error\":\"e\"}\n"}}, "a passed [1]"}
@@ -548,6 +552,7 @@ test_sizes(void)
 {
 	OutputSpec	spec = make_spec("a", OUTPUT_EXITED, CARDINALITY_MANY, NULL);
 	OutputSpec	killed = make_spec("a", OUTPUT_KILLED, CARDINALITY_MANY, NULL);
+	OutputSpec	failed = make_spec("a", OUTPUT_FAILED, CARDINALITY_MANY, NULL);
 	const char *head = "{\"id\":\"a\",\"features\":[\"";
 	int			fixed = strlen(head) + strlen("\"]}");
 	char	   *filler = repeat("x", MAX_LINE + 1);
@@ -578,6 +583,8 @@ test_sizes(void)
 	check_file("a file over its cap", FEATURES, filler, MAX_BYTES + 1, &spec,
 			   "!hook_output: output file \"out/features.jsonl\" is larger than 1048576 bytes");
 	check_file("a file at its cap of a killed hook", FEATURES, filler, MAX_BYTES, &killed,
+			   "!hook_output: output file \"out/features.jsonl\" stopped");
+	check_file("a file at its cap of a failed hook", FEATURES, filler, MAX_BYTES, &failed,
 			   "!hook_output: output file \"out/features.jsonl\" stopped");
 	check_file("any file at its cap", "core", filler, MAX_BYTES, &spec, "!hook_output: output file \"out/core\" stopped");
 	check_file("999,999 lines", FEATURES, filler, 999999, &spec, "a errored error=no outcome");
