@@ -62,6 +62,7 @@ setup() {
 	END $$;
 	SQL
 	sql -c 'CALL osa_bench.drain(60)'
+	load_before=$(cut -d' ' -f1 /proc/loadavg)
 	turns_before=$(sql -c "SELECT turns, slow_turns FROM osa_worker")
 }
 
@@ -71,12 +72,12 @@ finish() {
 	local file=$results/$bench-$ENGINE.json
 	mkdir -p "$results"
 	sql -v figures="$1" -v targets="$2" -v bench="$bench" -v engine="$ENGINE" -v cores="$(nproc)" \
-		-v before="$turns_before" -v model="$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" >"$file" <<-'SQL'
+		-v before="$turns_before" -v load="$load_before" -v model="$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" >"$file" <<-'SQL'
 	SELECT jsonb_pretty(jsonb_build_object(
 	    'bench', :'bench', 'at', date_trunc('second', now()),
 	    'engine', (SELECT x.value ->> 'version' FROM osa_status, jsonb_array_elements(runners) x
 	               WHERE x.value ->> 'kind' = 'docker' AND x.value ->> 'version' IS NOT NULL LIMIT 1),
-	    'machine', jsonb_build_object('cores', :cores, 'model', :'model', 'server', current_setting('server_version')),
+	    'machine', jsonb_build_object('cores', :cores, 'load_before', :load, 'model', :'model', 'server', current_setting('server_version')),
 	    'figures', :'figures'::jsonb || loop,
 	    'targets', :'targets'::jsonb || jsonb_build_object('slow turns of the worker under 0.1 %',
 	               (loop ->> 'slow_share')::numeric < 0.001)))
@@ -91,6 +92,6 @@ finish() {
 	SELECT format('  %-4s %s', CASE WHEN value::boolean THEN 'met:' ELSE 'NOT:' END, key)
 	FROM jsonb_each(:'file'::jsonb -> 'targets');
 	SQL
-	say "  written: $file"
+	say "  load before: $load_before, written: $file"
 	! grep -A 100 '"targets"' "$file" | grep -q ': false'
 }

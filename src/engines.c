@@ -284,6 +284,29 @@ osa_engine_dispose(Engine *engine, const char *container, bool leftover)
 }
 
 void
+osa_engine_enforces(Engine *engine, const char *unenforced)
+{
+	if (strcmp(engine->unenforced, unenforced) == 0)
+		return;
+	strlcpy(engine->unenforced, unenforced, sizeof(engine->unenforced));
+	engine->show_again = true;
+}
+
+void
+osa_engines_show(void)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &engines)
+	{
+		Engine	   *engine = dlist_container(Engine, node, iter.cur);
+
+		if (engine->show_again || engine->in_flight != engine->in_flight_shown)
+			show(engine);
+	}
+}
+
+void
 osa_engines_turn(TimestampTz now)
 {
 	dlist_iter	iter;
@@ -513,6 +536,8 @@ show(Engine *engine)
 {
 	OsaRunnerShown shown = {0};
 
+	engine->in_flight_shown = engine->in_flight;
+	engine->show_again = false;
 	if (engine->row.name[0] == '\0')
 		return;
 	if (!engine->configured)

@@ -63,6 +63,8 @@ typedef struct Engine
 	int			n_progress;		/* progress reads under way */
 	int			n_removals;		/* of leftovers, under way */
 	int			shown;			/* entry in shared memory, -1: none */
+	int			in_flight_shown;	/* what stands there */
+	bool		show_again;		/* something else is not as it stands there */
 } Engine;
 
 /* What the engines need of the flights. */
@@ -104,7 +106,12 @@ extern void osa_engine_started(Engine *engine);
  * seen to the gate (durable first). */
 extern void osa_engine_dispose(Engine *engine, const char *container, bool leftover);
 
+/* What of a container's limits it does not enforce, as it says; "": all is. */
+extern void osa_engine_enforces(Engine *engine, const char *unenforced);
+
 extern void osa_engines_turn(TimestampTz now);
+/* Brings what others see of the engines up to date; at the end of a turn. */
+extern void osa_engines_show(void);
 extern TimestampTz osa_engines_deadline(void);
 
 #endif							/* OSA_ENGINES_H */

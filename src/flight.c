@@ -208,6 +208,7 @@ osa_flights_turn(void)
 		again = true;
 	/* what advanced may have left places */
 	claim_ready();
+	osa_engines_show();
 	if (flush_to != InvalidXLogRecPtr)
 		XLogFlush(flush_to);
 	flush_to = InvalidXLogRecPtr;

@@ -128,11 +128,18 @@ osa_phase_resolve(Flight *f)
 		return;
 	strlcpy(f->container_id, f->facts.id, sizeof(f->container_id));
 	strlcpy(f->image_id, f->facts.image_id, sizeof(f->image_id));
+	/* before the phase is entered, and so shown */
+	if (f->start_sent_at == 0 && !f->adopted &&
+		(f->facts.phase == CONTAINER_RUNNING || f->facts.phase == CONTAINER_EXITED))
+	{
+		f->adopted = true;
+		osa_count(COUNTER_ADOPTED, 1);
+	}
 	switch (f->facts.phase)
 	{
 		case CONTAINER_CREATED:
 			osa_flight_enter(f, PHASE_WHOLE);
-			return;
+			break;
 		case CONTAINER_RUNNING:
 			f->may_have_run = true;
 			f->progress_at = 0;
@@ -144,12 +151,7 @@ osa_phase_resolve(Flight *f)
 			break;
 		case CONTAINER_LOST:
 			osa_flight_lost(f, "container was lost in a restart of its host or engine");
-			return;
-	}
-	if (f->start_sent_at == 0)
-	{
-		f->adopted = true;
-		osa_count(COUNTER_ADOPTED, 1);
+			break;
 	}
 }
 
@@ -413,15 +415,12 @@ osa_phase_verify(Flight *f)
 		osa_flight_enter(f, PHASE_RESOLVE);
 		return;
 	}
-	if (f->facts.unenforced[0] != '\0')
+	osa_engine_enforces(f->engine, f->facts.unenforced);
+	if (f->facts.unenforced[0] != '\0' && !f->engine->row.accept_unenforced)
 	{
-		strlcpy(f->engine->unenforced, f->facts.unenforced, sizeof(f->engine->unenforced));
-		if (!f->engine->row.accept_unenforced)
-		{
-			osa_flight_fail(f, FAILURE_CONFIG, "the engine does not enforce what was asked: %s",
-							f->facts.unenforced);
-			return;
-		}
+		osa_flight_fail(f, FAILURE_CONFIG, "the engine does not enforce what was asked: %s",
+						f->facts.unenforced);
+		return;
 	}
 	osa_flight_enter(f, PHASE_PUT);
 }

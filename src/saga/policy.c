@@ -40,7 +40,9 @@ osa_judge_exit(const ExitFacts *facts, FailureKind *failure)
 		*failure = FAILURE_TIMEOUT;
 		return EXIT_KILLED;
 	}
-	if ((killed || facts->exit_code == 143) && facts->engine_restarted && !facts->oom_killed)
+	/* 255: what Docker says of one whose end it did not see */
+	if ((killed || facts->exit_code == 143 || facts->exit_code == 255) &&
+		facts->engine_restarted && !facts->oom_killed)
 		return EXIT_LOST;
 	if (killed || facts->oom_killed)
 	{

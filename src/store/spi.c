@@ -102,9 +102,9 @@ static int	tx_sec_context;
 static OsaPlan look_prepared = {
 	.name = "look_prepared",
 	.sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_prepared_xact() AS p"
-	" WHERE p.prepared <= $1),"
+	" WHERE p.prepared OPERATOR(pg_catalog.<=) $1),"
 	" EXISTS (SELECT FROM pg_catalog.pg_prepared_xact() AS p"
-	" WHERE p.prepared <= $1 AND p.dbid = $2)",
+	" WHERE p.prepared OPERATOR(pg_catalog.<=) $1 AND p.dbid OPERATOR(pg_catalog.=) $2)",
 	.n_args = 2,
 	.arg_types = {TIMESTAMPTZOID, OIDOID}
 };
@@ -245,7 +245,6 @@ pin_settings(const Setting *settings, int n, bool for_process)
 void
 osa_tx_settings(void)
 {
-	pin_settings(meaning_settings, lengthof(meaning_settings), true);
 	pin_settings(worker_settings, lengthof(worker_settings), true);
 }
 
@@ -258,6 +257,12 @@ osa_tx_probe(OsaProbe *probe)
 	bool		found;
 
 	Assert(!tx_open && !IsTransactionState());
+
+	/*
+	 * This runs with all rights: no schema that ALTER DATABASE put into the
+	 * search path may be looked into.
+	 */
+	pin_settings(meaning_settings, lengthof(meaning_settings), true);
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	pgstat_report_activity(STATE_RUNNING, "looking for the extension");

@@ -103,7 +103,7 @@ extern bool osa_tx_probe(OsaProbe *probe);
 /* In a transaction: the middle part of that. */
 extern void osa_tx_look_prepared(TimestampTz before, bool *any, bool *here);
 
-/* Pins this process's settings: once, at the worker's start. */
+/* Pins the rest of this process's settings: once, after osa_tx_probe. */
 extern void osa_tx_settings(void);
 extern void osa_tx_expect(Oid extension);
 /* What osa_tx_begin calls when the extension is gone or is another one than

@@ -14,7 +14,18 @@ sock=$db/sock
 passed=0
 failed=
 
+# What an interrupted test left: processes of postgres' that work in its folders.
+end_leftovers() {
+	local path
+	for path in /proc/[0-9]*; do
+		case $(readlink "$path/cwd" 2>/dev/null) in
+		"$out"/* | "$src" | "$src"/*) kill -KILL "${path#/proc/}" 2>/dev/null || true ;;
+		esac
+	done
+}
+
 finish() {
+	end_leftovers
 	"$osa_env/cluster.sh" stop || true
 	"$osa_env/engine.sh" stop || true
 }
@@ -123,6 +134,7 @@ in_sources() {
 
 set -o pipefail
 say "state and logs: $OSA_STATE"
+end_leftovers
 "$osa_env/cluster.sh" wipe
 "$osa_env/engine.sh" start
 "$osa_env/engine.sh" clear

@@ -93,7 +93,8 @@ sub serve
 		my $head = '';
 		while (IO::Select->new($client)->can_read(5) && sysread $client, $head, 4096, length $head)
 		{
-			last if $head =~ /\r\n\r\n/;
+			# an engine tries TLS first, which is not a word in capitals
+			last if $head =~ /\r\n\r\n/ || $head !~ /^[A-Z]/;
 		}
 		my ($method, $path) = $head =~ m{^(\S+) (\S+)} or next;
 		open my $log, '>>', "$self->{dir}/log" or die "$self->{dir}/log: $!\n";

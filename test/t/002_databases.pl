@@ -23,7 +23,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
-my $node = new_node('databases', conf => "max_worker_processes = 30\n");
+my $node = new_node('databases', fsync => 0, conf => "max_worker_processes = 30\n");
 
 # The pid of the database's worker once it has its lock, else 0.
 sub settled_pid

@@ -30,7 +30,7 @@ sub count_in_log
 }
 
 # 1
-my $node = new_node('server', preload => '', extension => 0, conf => "wal_level = replica\nmax_wal_senders = 4\n");
+my $node = new_node('server', fsync => 0, preload => '', extension => 0, conf => "wal_level = replica\nmax_wal_senders = 4\n");
 my ($out, $err);
 is($node->psql('postgres', 'CREATE EXTENSION osa_validation', stdout => \$out, stderr => \$err), 0,
 	'without preload CREATE EXTENSION works');

@@ -18,7 +18,7 @@ use OsaTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_node('wakeup', conf => "osa_validation.poll_interval = '1h'\nosa_validation.claim_timeout = '1d'\n");
+my $node = new_node('wakeup', fsync => 0, conf => "osa_validation.poll_interval = '1h'\nosa_validation.claim_timeout = '1d'\n");
 my $record = literal('[{"id": "r", "metadata": {}}]');
 sql($node, q{SELECT osa_define_pipeline('empty', '{}'), osa_define_pipeline('default', '{}')});
 
