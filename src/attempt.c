@@ -29,7 +29,7 @@
 
 static const char *const phase_names[] = {
 	"load", "load", "resolve", "resolve", "replace", "image", "image", "input", "create",
-	"verify", "put", "start", "running", "kill", "progress", "collect", "log",
+	"verify", "put", "start", "running", "kill", "collect", "log",
 	"read", "commit", "remove", "cancel", "cancel", "cancel", "cancel", "stop",
 	"stop", "wait", "engine down", "done"
 };
@@ -193,9 +193,6 @@ run_phase(Flight *f, TimestampTz now)
 			break;
 		case PHASE_KILL:
 			osa_phase_kill(f);
-			break;
-		case PHASE_PROGRESS:
-			osa_phase_progress(f);
 			break;
 		case PHASE_COLLECT:
 			osa_phase_collect(f);
@@ -556,7 +553,6 @@ needs_engine(FlightPhase phase)
 		case PHASE_START:
 		case PHASE_RUNNING:
 		case PHASE_KILL:
-		case PHASE_PROGRESS:
 		case PHASE_COLLECT:
 		case PHASE_LOG:
 		case PHASE_REMOVE:

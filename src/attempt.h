@@ -4,7 +4,7 @@
  *		as long as the claim is kept.  It walks one way through its phases:
  *
  *		LOAD -> (RESOLVE) -> IMAGE -> PIN -> INPUT -> CREATE -> VERIFY -> PUT
- *		-> START -> RUNNING -> PROGRESS -> COLLECT -> LOG -> READ -> COMMIT
+ *		-> START -> RUNNING -> COLLECT -> LOG -> READ -> COMMIT
  *		-> (REMOVE) -> next hook, next attempt, or DONE
  *
  *		RESOLVE asks the engine where the container stands and enters the line
@@ -38,7 +38,6 @@ typedef enum FlightPhase
 	PHASE_START,
 	PHASE_RUNNING,
 	PHASE_KILL,					/* over its timeout */
-	PHASE_PROGRESS,				/* last lines of progress.jsonl */
 	PHASE_COLLECT,
 	PHASE_LOG,
 	PHASE_READ,					/* judge the outputs */
@@ -213,7 +212,7 @@ extern void osa_phase_start(Flight *f);
 /* watch.c */
 extern void osa_phase_running(Flight *f, TimestampTz now);
 extern void osa_phase_kill(Flight *f);
-extern void osa_phase_progress(Flight *f);
+extern void osa_flight_save_progress(Flight *f, const char *text, size_t len);
 
 /* finish.c */
 extern void osa_phase_collect(Flight *f);

@@ -27,6 +27,7 @@
 /* Events can be missed, so what runs is listed now and then. */
 #define LIST_WANTED_MS		10000
 #define LIST_IDLE_MS		60000
+#define IMAGE_SEEN_MS		60000
 #define DISPOSE_MAX_MS		60000
 #define NOOP_IN_FLIGHT		100
 
@@ -100,7 +101,12 @@ osa_engines_configure(const RunnerRow *rows, int n)
 	Engine	   *local = osa_engine_get("local");
 
 	dlist_foreach(iter, &engines)
-		dlist_container(Engine, node, iter.cur)->configured = false;
+	{
+		Engine	   *engine = dlist_container(Engine, node, iter.cur);
+
+		/* the nameless one, of deliveries that need no runner, is always there */
+		engine->configured = engine->row.name[0] == '\0';
+	}
 
 	memset(&local->row, 0, sizeof(local->row));
 	strcpy(local->row.name, "local");
@@ -260,6 +266,43 @@ osa_engine_started(Engine *engine)
 		well_again(engine);
 		show(engine);
 	}
+}
+
+bool
+osa_engine_saw_image(const Engine *engine, const char *id)
+{
+	for (int i = 0; i < OSA_IMAGES_SEEN; i++)
+	{
+		if (strcmp(engine->images[i].id, id) == 0)
+			return !TimestampDifferenceExceeds(engine->images[i].at, GetCurrentTimestamp(), IMAGE_SEEN_MS);
+	}
+	return false;
+}
+
+void
+osa_engine_note_image(Engine *engine, const char *id)
+{
+	ImageSeen  *entry = &engine->images[0];
+
+	/* its own entry, or the oldest one */
+	for (int i = 0; i < OSA_IMAGES_SEEN; i++)
+	{
+		if (strcmp(engine->images[i].id, id) == 0)
+		{
+			entry = &engine->images[i];
+			break;
+		}
+		if (engine->images[i].at < entry->at)
+			entry = &engine->images[i];
+	}
+	strlcpy(entry->id, id, sizeof(entry->id));
+	entry->at = GetCurrentTimestamp();
+}
+
+void
+osa_engine_forget_images(Engine *engine)
+{
+	memset(engine->images, 0, sizeof(engine->images));
 }
 
 void
@@ -448,6 +491,7 @@ go_down(Engine *engine, const char *message, bool confirmed)
 		TimestampTzPlusMilliseconds(now, backoff_ms(engine->failures, BACKOFF_MAX_MS)) : now;
 	engine->failures++;
 
+	osa_engine_forget_images(engine);
 	if (before == ENGINE_UP)
 	{
 		engine->since = engine->down_since = now;

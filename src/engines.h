@@ -29,6 +29,15 @@ typedef struct ListedContainer
 	ContainerPhase phase;
 } ListedContainer;
 
+/* Images seen at an engine lately. */
+#define OSA_IMAGES_SEEN	16
+
+typedef struct ImageSeen
+{
+	char		id[80];
+	TimestampTz at;
+} ImageSeen;
+
 typedef struct Engine
 {
 	dlist_node	node;
@@ -58,6 +67,7 @@ typedef struct Engine
 	char		version[64];
 	char		last_error[256];
 	char		unenforced[256];
+	ImageSeen	images[OSA_IMAGES_SEEN];
 	int			in_flight;		/* attempts that hold a place */
 	int			n_busy;			/* attempts between create and start, or collecting */
 	int			n_progress;		/* progress reads under way */
@@ -101,6 +111,12 @@ extern void osa_engine_failed(Engine *engine, const char *message, bool exhauste
 extern void osa_engine_suspect(Engine *engine);
 /* A container was started: the engine is well. */
 extern void osa_engine_started(Engine *engine);
+
+/* An image that was there a moment ago need not be asked for: should it be
+ * gone, create says so (osa_engine_forget_images, and ask). */
+extern bool osa_engine_saw_image(const Engine *engine, const char *id);
+extern void osa_engine_note_image(Engine *engine, const char *id);
+extern void osa_engine_forget_images(Engine *engine);
 
 /* Removes a container that nothing needs any more, retrying; whoever calls has
  * seen to the gate (durable first). */

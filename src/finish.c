@@ -114,6 +114,8 @@ osa_phase_read(Flight *f)
 	instr_time	start;
 	instr_time	elapsed;
 	bool		more = true;
+	const char *progress;
+	size_t		progress_len;
 
 	if (f->exit_verdict == EXIT_UNTRUSTED)
 	{
@@ -142,6 +144,7 @@ osa_phase_read(Flight *f)
 		spec.columns = f->step->columns;
 		spec.n_columns = f->step->n_columns;
 		spec.max_bytes = f->step->limits.output;
+		spec.progress_from = f->progress_bytes;
 		spec.max_line_bytes = (int) Min(f->step->limits.output, MAX_LINE_BYTES);
 		osa_spool_rewind(f->output);
 		f->reader = osa_output_begin(f->attempt_context, &spec, f->output);
@@ -153,8 +156,12 @@ osa_phase_read(Flight *f)
 		INSTR_TIME_SET_CURRENT(elapsed);
 		INSTR_TIME_SUBTRACT(elapsed, start);
 	} while (more && INSTR_TIME_GET_MILLISEC(elapsed) < READ_SLICE_MS);
-	if (!more)
-		judge_outputs(f);
+	if (more)
+		return;
+	progress_len = osa_output_progress(f->reader, &progress);
+	if (progress_len > 0)
+		osa_flight_save_progress(f, progress, progress_len);
+	judge_outputs(f);
 }
 
 static void

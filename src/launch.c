@@ -147,7 +147,7 @@ osa_phase_resolve(Flight *f)
 			break;
 		case CONTAINER_EXITED:
 			f->may_have_run = true;
-			osa_flight_enter(f, PHASE_PROGRESS);
+			osa_flight_enter(f, PHASE_COLLECT);
 			break;
 		case CONTAINER_LOST:
 			osa_flight_lost(f, "container was lost in a restart of its host or engine");
@@ -206,6 +206,12 @@ osa_phase_image(Flight *f)
 
 	if (!osa_flight_reply(f))
 	{
+		if (pinned && osa_engine_saw_image(f->engine, pinned))
+		{
+			strlcpy(f->image_id, pinned, sizeof(f->image_id));
+			osa_flight_enter(f, PHASE_INPUT);
+			return;
+		}
 		/* once pinned, the id is what counts; a reference may have moved on */
 		f->call = f->engine->runner->methods->ensure_image(f->engine->runner,
 														   pinned ? pinned : f->step->image,
@@ -223,6 +229,7 @@ osa_phase_image(Flight *f)
 		return;
 	}
 	strlcpy(f->image_id, f->text ? f->text : "", sizeof(f->image_id));
+	osa_engine_note_image(f->engine, f->image_id);
 	osa_flight_enter(f, pinned ? PHASE_INPUT : PHASE_PIN);
 }
 
@@ -366,7 +373,14 @@ osa_phase_create(Flight *f)
 			break;
 		case RUNNER_ABSENT:
 			f->maybe_exists = false;
-			osa_flight_fail(f, FAILURE_IMAGE_PULL, "image \"%s\" is gone: %s", f->step->image, f->message);
+			if (osa_engine_saw_image(f->engine, f->image_id))
+			{
+				/* it was there a moment ago: ask for it once more */
+				osa_engine_forget_images(f->engine);
+				osa_flight_enter(f, PHASE_IMAGE);
+			}
+			else
+				osa_flight_fail(f, FAILURE_IMAGE_PULL, "image \"%s\" is gone: %s", f->step->image, f->message);
 			break;
 		default:
 			f->maybe_exists = false;

@@ -250,7 +250,6 @@ judge_end(const WorkerEnd *end, TimestampTz now)
 {
 	Database   *database = hash_search(osa_databases, &end->database, HASH_FIND, NULL);
 
-	/* what it leaves may be what others wait for */
 	osa_workers_try_again(now);
 	if (database == NULL)
 		return;

@@ -111,7 +111,7 @@ inspected(Flight *f)
 			osa_flight_show(f);
 			break;
 		case CONTAINER_EXITED:
-			osa_flight_enter(f, PHASE_PROGRESS);
+			osa_flight_enter(f, PHASE_COLLECT);
 			break;
 		case CONTAINER_CREATED:
 			/* the engine forgot the start */
@@ -174,25 +174,38 @@ read_progress(Flight *f)
 												   PROGRESS_READ_BYTES, osa_flight_on_reply, f);
 }
 
-/* Progress is advice: whatever goes wrong here is no failure of the hook. */
 static void
 take_progress(Flight *f)
+{
+	if (f->verdict != RUNNER_OK || f->text_len == 0)
+		return;
+	osa_flight_save_progress(f, f->text, f->text_len);
+	/* more is there: go on reading at once */
+	if (f->text_len >= PROGRESS_READ_BYTES)
+		f->progress_at = 0;
+	pfree(f->text);
+	f->text = NULL;
+}
+
+/*
+ * osa_flight_save_progress saves the lines of what was read of progress.jsonl.
+ * Progress is advice: whatever goes wrong here is no failure of the hook.
+ */
+void
+osa_flight_save_progress(Flight *f, const char *text, size_t len)
 {
 	size_t		consumed = 0;
 	int			told;
 	GuardError	error;
-	MemoryContext old;
+	MemoryContext old = MemoryContextSwitchTo(f->attempt_context);
 
-	if (f->verdict != RUNNER_OK || f->text_len == 0)
-		return;
-	old = MemoryContextSwitchTo(f->attempt_context);
-	f->n_lines = osa_progress_parse(f->text, f->text_len,
+	f->n_lines = osa_progress_parse(text, len,
 									Min(PROGRESS_LINES_ONCE, PROGRESS_MAX_LINES - f->progress_lines),
 									&f->lines, &consumed);
 	MemoryContextSwitchTo(old);
 	/* a line that does not fit into one read is skipped */
-	if (consumed == 0 && f->text_len >= PROGRESS_READ_BYTES)
-		consumed = f->text_len;
+	if (consumed == 0 && len >= PROGRESS_READ_BYTES)
+		consumed = len;
 	f->progress_bytes += consumed;
 	f->progress_lines += f->n_lines;
 	told = Min(f->progress_told, f->n_lines);
@@ -201,11 +214,6 @@ take_progress(Flight *f)
 	f->n_lines -= told;
 	if (f->n_lines > 0)
 		(void) osa_guard(progress_unit, f, &error);
-	/* more is there: go on reading at once */
-	if (f->text_len >= PROGRESS_READ_BYTES)
-		f->progress_at = 0;
-	pfree(f->text);
-	f->text = NULL;
 }
 
 static void
@@ -216,32 +224,6 @@ progress_unit(void *arg)
 	osa_tx_begin("saving progress");
 	osa_store_progress(f->run->id, f->step->hook_index, f->lines, f->n_lines);
 	osa_tx_commit(OSA_TX_ASYNC);
-}
-
-/* The container has ended: what is left of its progress. */
-void
-osa_phase_progress(Flight *f)
-{
-	if (!osa_flight_get_busy(f))
-		return;
-	if (!osa_flight_reply(f))
-	{
-		if (progress_due(f) == DT_NOEND)
-			osa_flight_enter(f, PHASE_COLLECT);
-		else
-			f->call = f->engine->runner->methods->progress(f->engine->runner, f->container, f->progress_bytes,
-														   PROGRESS_READ_BYTES, osa_flight_on_reply, f);
-		return;
-	}
-	if (f->verdict == RUNNER_DOWN && osa_flight_troubled(f))
-		return;
-	f->progress_at = DT_NOEND;
-	take_progress(f);
-	/* once more when the read was full */
-	if (f->progress_at == DT_NOEND)
-		osa_flight_enter(f, PHASE_COLLECT);
-	else
-		f->wake_at = 0;
 }
 
 /* ---- KILL: over its timeout ---- */

@@ -105,7 +105,11 @@ typedef struct OutputSpec
 	int			n_columns;
 	int64		max_bytes;		/* of all files together, and of one file */
 	int			max_line_bytes;
+	int64		progress_from;	/* so much of progress.jsonl was read already */
 } OutputSpec;
+
+/* What is kept of the rest of progress.jsonl: its end. */
+#define OSA_PROGRESS_REST_BYTES (64 * 1024)
 
 /*
  * Reads the tar of /osa/out in steps of bounded work (about 2 MiB or a few
@@ -119,6 +123,9 @@ extern OutputReader *osa_output_begin(MemoryContext context, const OutputSpec *s
 extern bool osa_output_step(OutputReader *reader);	/* false: done */
 extern const Failure *osa_output_failure(const OutputReader *reader);
 extern int	osa_output_rows(const OutputReader *reader, const OutcomeRow **rows);
+/* The rest of progress.jsonl from progress_from on, or the end of that, for
+ * osa_progress_parse; in any mode.  Returns its length. */
+extern size_t osa_output_progress(const OutputReader *reader, const char **data);
 extern void osa_output_end(OutputReader *reader);
 
 /* Does a file in this tar stop exactly at its size cap?  (any exit code) is

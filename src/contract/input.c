@@ -483,9 +483,15 @@ begin_tree_entry(InputBuilder *builder)
 				return fail_writing(builder);
 			return 4 * ENTRY_BYTES;
 		case TREE_FILE:
-			if (!osa_file_list_allows(builder->files, path, false, &builder->failure) ||
-				!count_bytes(builder, size))
+			if (!osa_file_list_allows(builder->files, path, false, &builder->failure))
 				return fail(builder);
+			if (!count_bytes(builder, size))
+			{
+				osa_fail(&builder->failure, FAILURE_CONFIG,
+						 "input is larger than " INT64_FORMAT " bytes with file \"%s/%s\"",
+						 builder->max_bytes, builder->records[builder->record].files_from, path);
+				return fail(builder);
+			}
 			if (!osa_tar_write_file(builder->tar, entry_path(builder, path), size))
 				return fail_writing(builder);
 			builder->tree_file_open = true;

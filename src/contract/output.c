@@ -48,6 +48,10 @@ struct OutputReader
 	StringInfoData document;	/* features.json, for the end */
 	bool		document_too_long;
 
+	bool		in_progress;	/* the entry is progress.jsonl */
+	int64		progress_at;	/* bytes of it seen */
+	StringInfoData progress;	/* its rest, or the end of that */
+
 	OutcomeRow *rows;
 	int			n_rows;
 };
@@ -58,6 +62,7 @@ static void check_file_size(OutputReader *reader, const TarEntry *entry);
 static bool classify_path(OutputReader *reader, const TarEntry *entry, OutputFile *file);
 static OutputFile file_of_name(const char *name, size_t len);
 static int64 next_data(OutputReader *reader);
+static void keep_progress(OutputReader *reader, const char *data, size_t len);
 static void end_file(OutputReader *reader);
 static void take_lines(OutputReader *reader, int64 *lines);
 static bool add_partial(OutputReader *reader, const char *data, int64 len);
@@ -81,6 +86,7 @@ osa_output_begin(MemoryContext context, const OutputSpec *spec, Spool *tar)
 	reader->max_line = Min(spec->max_line_bytes, MAX_LINE_BYTES);
 	reader->tar = osa_tar_read_open(own, tar);
 	reader->outcomes = osa_outcomes_begin(own, &reader->spec);
+	initStringInfo(&reader->progress);
 	initStringInfo(&reader->partial);
 	initStringInfo(&reader->document);
 	MemoryContextSwitchTo(old);
@@ -134,6 +140,7 @@ static int64
 next_entry(OutputReader *reader, int64 *lines)
 {
 	TarEntry	entry;
+	bool		path_is_plain;
 
 	switch (osa_tar_read_next(reader->tar, &entry))
 	{
@@ -146,10 +153,13 @@ next_entry(OutputReader *reader, int64 *lines)
 			fail_archive(reader);
 			return 0;
 	}
+	path_is_plain = classify_path(reader, &entry, &reader->file);
+	reader->in_progress = entry.kind == TAR_FILE && reader->file == OUTPUT_PROGRESS;
+	reader->progress_at = 0;
 	/* of a hook that failed only sizes count: they may be why */
 	if (reader->spec.mode == OUTPUT_FAILED)
 		reader->file = OUTPUT_OTHER;
-	else if (!classify_path(reader, &entry, &reader->file))
+	else if (!path_is_plain)
 		osa_fail(&reader->failure, FAILURE_HOOK_OUTPUT,
 				 "output has a file outside of its folder: \"%.300s\"", entry.path);
 	if (reader->failure.kind != FAILURE_NONE)
@@ -280,6 +290,8 @@ next_data(OutputReader *reader)
 	switch (osa_tar_read_data(reader->tar, &data, &len))
 	{
 		case TAR_DATA:
+			if (reader->in_progress)
+				keep_progress(reader, data, len);
 			if (reader->file == OUTPUT_DOCUMENT)
 				reader->document_too_long = reader->document_too_long ||
 					!add_partial(reader, data, len);
@@ -303,6 +315,39 @@ next_data(OutputReader *reader)
 			fail_archive(reader);
 			return 0;
 	}
+}
+
+static void
+keep_progress(OutputReader *reader, const char *data, size_t len)
+{
+	int64		skip = Max(reader->spec.progress_from - reader->progress_at, 0);
+	StringInfo	kept = &reader->progress;
+
+	reader->progress_at += len;
+	if (skip >= (int64) len)
+		return;
+	data += skip;
+	len -= skip;
+	if (len > OSA_PROGRESS_REST_BYTES)
+	{
+		data += len - OSA_PROGRESS_REST_BYTES;
+		len = OSA_PROGRESS_REST_BYTES;
+	}
+	if (kept->len + len > OSA_PROGRESS_REST_BYTES)
+	{
+		int			drop = kept->len + len - OSA_PROGRESS_REST_BYTES;
+
+		memmove(kept->data, kept->data + drop, kept->len - drop);
+		kept->len -= drop;
+	}
+	appendBinaryStringInfo(kept, data, len);
+}
+
+size_t
+osa_output_progress(const OutputReader *reader, const char **data)
+{
+	*data = reader->progress.data;
+	return reader->progress.len;
 }
 
 /* A last line without a newline is whole, unless the hook was killed. */

@@ -54,7 +54,7 @@ register_script_hook($node, 'gc', image => 'localhost/osa-fasta:1', cardinality 
 	{ name => 'file', type => 'text' }, { name => 'length', type => 'int8' },
 	{ name => 'gc', type => 'float8', nullable => JSON::PP::true } ]);
 register_script_hook($node, 'show', config => { a => 1, over => 'release', deep => { x => 1, y => 2 } },
-	sh => 'cat "$OSA_IN/records.jsonl"; echo --; cat "$OSA_IN/config.json"; echo; echo --; env | grep ^OSA_ | sort');
+	sh => 'echo "$(cat "$OSA_IN/records.jsonl")"; echo --; echo "$(cat "$OSA_IN/config.json")"; echo --; env | grep ^OSA_ | sort');
 define_pipeline($node, 'default', ['digests']);
 define_pipeline($node, 'languages', [ 'digests', 'gc' ]);
 define_pipeline($node, 'show', ['show']);
