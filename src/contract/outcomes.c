@@ -185,9 +185,9 @@ osa_outcomes_document(OutcomeTable *table, const char *text, size_t len, Failure
 		good = read_features(&place, &reader, &values);
 	else
 		good = read_feature(&place, &reader, &values);
+	place.number = osa_json_line(&reader);
 	if (good && osa_json_next(&reader) != JSON_EVENT_END)
 		good = fail_json(&place, &reader);
-	place.number = osa_json_line(&reader);
 	good = good && check_cardinality(&place, values.n_features);
 	if (good)
 	{

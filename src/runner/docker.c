@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "docker_call.h"
 #include "docker_json.h"
@@ -208,6 +209,22 @@ osa_docker_fail(RunnerCall *call, const HttpReply *http)
 
 /* --- the runner --- */
 
+/* When this host was booted; 0: it does not say. */
+static TimestampTz
+boot_time(void)
+{
+	FILE	   *file = fopen("/proc/stat", "r");
+	char		line[8192];
+	long long	seconds = 0;
+
+	if (file == NULL)
+		return 0;
+	while (fgets(line, sizeof(line), file) != NULL && sscanf(line, "btime %lld", &seconds) != 1)
+		;
+	fclose(file);
+	return seconds > 0 ? time_t_to_timestamptz((pg_time_t) seconds) : 0;
+}
+
 static Runner *
 docker_open(const char *name, const char *endpoint)
 {
@@ -221,6 +238,7 @@ docker_open(const char *name, const char *endpoint)
 	if (strncmp(endpoint, "unix://", 7) == 0)
 		endpoint += 7;
 	docker->socket_path = MemoryContextStrdup(context, endpoint);
+	docker->boot_at = boot_time();
 	return &docker->base;
 }
 
@@ -363,6 +381,10 @@ inspect_done(RunnerCall *call, const HttpReply *http)
 		osa_docker_fail(call, http);
 		return;
 	}
+	/* what a reboot left can't be trusted, whatever is said of it */
+	if (facts->created_at != 0 && facts->created_at < call->runner->boot_at &&
+		facts->phase != CONTAINER_RUNNING)
+		facts->phase = CONTAINER_LOST;
 	if (state->compare)
 		osa_docker_compare(facts, &settings, &state->limits, state->image_id);
 	call->reply.n_facts = 1;

@@ -29,6 +29,8 @@ typedef struct DockerRunner
 	Runner		base;
 	MemoryContext context;
 	char	   *socket_path;
+	TimestampTz boot_at;		/* of this host, the engine's: sockets are
+								 * local; 0: unknown */
 } DockerRunner;
 
 /* Gets a reply, in the call's context. */

@@ -14,8 +14,8 @@
 #include "docker_reply.h"
 
 #define MIB					(1024 * 1024)
-/* Lines asked for: as many as fit in the tail if all are empty. */
-#define LOG_LINES			OSA_LOG_TAIL_BYTES
+/* The engine bounds a log's files; no tail= is asked for, since Podman joins
+ * the wrong lines with it. */
 #define MAX_LOG_BODY		(64 * MIB)
 #define MAX_EVENT_BUFFER	(4 * MIB)
 /* What a tar has around one file's bytes. */
@@ -257,8 +257,7 @@ osa_docker_log(Runner *runner, const char *name, RunnerDone done, void *arg)
 	state->tail.ring = palloc(OSA_LOG_TAIL_BYTES);
 	state->tail.ring_size = OSA_LOG_TAIL_BYTES;
 	osa_docker_request(&request, "GET", DOCKER_SLOW_MS,
-					   "/containers/%s/logs?stdout=1&stderr=1&tail=%d", osa_docker_encode(name),
-					   LOG_LINES);
+					   "/containers/%s/logs?stdout=1&stderr=1", osa_docker_encode(name));
 	request.sink = log_sink;
 	request.sink_arg = &state->tail;
 	request.max_body = MAX_LOG_BODY;

@@ -37,7 +37,8 @@ typedef enum ContainerPhase
 	CONTAINER_CREATED,			/* never started */
 	CONTAINER_RUNNING,
 	CONTAINER_EXITED,
-	CONTAINER_LOST				/* "created" with a StartedAt, dead, removing:
+	CONTAINER_LOST				/* "created" with a StartedAt, dead, removing, or
+								 * left by the boot before:
 								 * has run and can't be trusted */
 } ContainerPhase;
 
@@ -140,7 +141,6 @@ typedef struct RunnerMethods
 	RunnerCall *(*kill) (Runner *runner, const char *name, RunnerDone done, void *arg);
 	/* force; with its volumes; OK also if it was gone already */
 	RunnerCall *(*remove) (Runner *runner, const char *name, RunnerDone done, void *arg);
-	/* the engine's host's boot time is not asked for: see facts.phase LOST */
 
 	/* Opens the stream of ends of containers carrying label key=value. */
 	RunnerCall *(*watch) (Runner *runner, const char *key, const char *value,

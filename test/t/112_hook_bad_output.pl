@@ -106,7 +106,7 @@ bad('progress rejects an unknown id', 'none', lines('progress.jsonl', '{"status"
 my $cap = 2 * 1024 * 1024;
 my $dd = 'dd if=/dev/zero of=features.jsonl bs=1M count=10240 2>/dev/null; stat -c %s features.jsonl';
 bad('a line of 100 MB', 'large', q(head -c 100000000 /dev/zero | tr '\0' x >features.jsonl), qr/^features\.jsonl line 1 is longer than 16777216 bytes/);
-bad('a million lines', 'large', q(yes '{"id":"r1","reason":"again"}' | head -n 1000001 >rejections.jsonl), qr/^rejections\.jsonl line \d+ is one too many/);
+bad('a million lines', 'large', q(yes '{"id":"r1","reason":"again"}' | head -n 1000000 >rejections.jsonl), qr/^rejections\.jsonl line \d+ is one too many/);
 bad('10 GB', 'one', $dd, qr/"(out\/)?features\.jsonl" stopped at the limit of $cap bytes/);
 bad('10 GB, and an exit code', 'one', "$dd; exit 3", qr/"(out\/)?features\.jsonl" stopped at the limit of $cap bytes/);
 bad('another file at its cap', 'none', 'yes >other.txt', qr/"(out\/)?other\.txt" stopped at the limit of $cap bytes/);
