@@ -35,6 +35,7 @@ static const char *const phase_names[] = {
 };
 
 static void run_phase(Flight *f, TimestampTz now);
+static FlightPhase phase_of(const Flight *f);
 static bool needs_engine(FlightPhase phase);
 static void abort_call(Flight *f);
 static void internal_error(Flight *f, const char *message);
@@ -487,6 +488,9 @@ osa_flight_void(Flight *f)
 	if (f->is_void || f->released || f->phase == PHASE_DONE)
 		return;
 	f->is_void = true;
+	/* its attempt is recorded already, and its container on its way out */
+	if (phase_of(f) == PHASE_REMOVE)
+		return;
 	abort_call(f);
 	if (!f->maybe_exists)
 		osa_flight_enter(f, PHASE_DONE);
@@ -497,7 +501,12 @@ osa_flight_void(Flight *f)
 void
 osa_flight_stop(Flight *f)
 {
-	if (f->is_void || f->stopping || f->released || f->phase == PHASE_DONE)
+	FlightPhase phase = phase_of(f);
+
+	if (f->is_void || f->stopping || f->released || phase == PHASE_DONE)
+		return;
+	/* one whose hook has ended is not stopped any more */
+	if (phase >= PHASE_COLLECT && phase <= PHASE_REMOVE)
 		return;
 	f->stopping = true;
 	abort_call(f);
@@ -536,6 +545,13 @@ osa_flight_look(Flight *f)
 {
 	if (f->phase == PHASE_RUNNING)
 		f->look = true;
+}
+
+/* Where it is, or where it goes on when it has waited. */
+static FlightPhase
+phase_of(const Flight *f)
+{
+	return f->phase == PHASE_WAIT || f->phase == PHASE_DOWN ? f->after_wait : f->phase;
 }
 
 static bool

@@ -28,6 +28,7 @@
 /* Longer turns make others wait: what is left is done in the next one. */
 #define TURN_BUDGET_MS	20
 #define CLAIM_BATCH		16
+#define CLAIM_SINGLY_MS	1000
 #define WAKES_BATCH		256
 #define LOOKS_BATCH		256
 #define SCAN_LIMIT		1000
@@ -46,6 +47,7 @@ static Install install;
 static char node[OSA_NODE_ID_LEN + 1];
 static char worker_name[128];
 static bool again;				/* something changed: turn once more */
+static TimestampTz claim_singly_until;
 static XLogRecPtr flush_to;		/* before the turn ends */
 static bool look_around;
 static bool scan;
@@ -470,16 +472,22 @@ claim_lane(const char *runner)
 	ClaimBatch *batch = palloc(sizeof(ClaimBatch));
 	int			room = Min(osa_engine_room(engine), osa_guc_max_in_flight - n_flights);
 	GuardError	error;
+	GuardVerdict verdict;
 
 	/* a run without a runner of that name waits, and osa_status says so */
 	if (room <= 0)
 		return;
-	batch->n = osa_queue_pop(runner, batch->ids, Min(room, CLAIM_BATCH));
+	batch->n = osa_queue_pop(runner, batch->ids,
+							 GetCurrentTimestamp() < claim_singly_until ? 1 : Min(room, CLAIM_BATCH));
 	if (batch->n == 0)
 		return;
 	batch->n_claims = 0;
-	if (osa_guard(claim_unit, batch, &error) != GUARD_OK)
+	verdict = osa_guard(claim_unit, batch, &error);
+	if (verdict != GUARD_OK)
 	{
+		/* somebody holds one of them: for a while the others don't share its fate */
+		if (verdict == GUARD_LOCKED)
+			claim_singly_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CLAIM_SINGLY_MS);
 		for (int i = 0; i < batch->n; i++)
 			osa_queue_look(batch->ids[i], true);
 		return;

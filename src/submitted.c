@@ -12,7 +12,9 @@
 #include "store/submit.h"
 #include "submitted.h"
 
-#define GIVE_BACK_S	1.0
+/* What can't be handled is tried again, less and less often. */
+#define GIVE_BACK_S		1
+#define GIVE_BACK_MAX_S	60
 
 typedef struct Submission
 {
@@ -89,7 +91,8 @@ give_back_unit(void *arg)
 
 	osa_tx_begin("giving a claim back");
 	if (s->error != NULL)
-		osa_store_park(s->claim->delivery_id, &s->claim->token, s->error, GIVE_BACK_S);
+		osa_store_park(s->claim->delivery_id, &s->claim->token, s->error,
+					   Min(GIVE_BACK_S * s->claim->claims, GIVE_BACK_MAX_S));
 	else
 		osa_store_unclaim(s->claim->delivery_id, &s->claim->token, false);
 	osa_tx_commit(OSA_TX_SYNC);

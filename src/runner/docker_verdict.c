@@ -17,8 +17,8 @@ static const char *const exhausted_words[] = {
 
 /* What was asked will be refused again. */
 static const char *const refused_words[] = {
-	"command that was not found", "executable file not found", "oci permission denied",
-	"exec format error", "argument list too long", "is a directory", "invalid argument",
+	"command that was not found", "no command or entrypoint", "executable file not found",
+	"oci permission denied", "exec format error", "argument list too long", "is a directory", "invalid argument",
 	"invalid reference format", "unknown capability", "names must match", "invalid ulimit",
 	"unknown option", "minimum memory", "memory limit too low", "unable to set memory limit",
 	"oom-killed", "must be", "not a valid", "unmarshal", NULL

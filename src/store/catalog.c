@@ -42,13 +42,11 @@ static void read_hooks(Pipeline *pipeline, int name_col);
 void
 osa_store_put_hook(const char *name, Jsonb *columns, const char *cardinality, const char *title)
 {
-	static OsaPlan plan = {
-		.name = "put a hook",
-		.sql = "INSERT INTO @osa@.osa_hook (name, columns, cardinality, title) VALUES ($1, $2, $3, $4)"
+	static OsaPlan plan = OSA_PLAN("put a hook",
+		"INSERT INTO @osa@.osa_hook (name, columns, cardinality, title) VALUES ($1, $2, $3, $4)"
 		" ON CONFLICT (name) DO UPDATE"
 		"   SET columns = excluded.columns, cardinality = excluded.cardinality, title = excluded.title",
-		.n_args = 4, .arg_types = {TEXTOID, JSONBOID, TEXTOID, TEXTOID}
-	};
+		TEXTOID, JSONBOID, TEXTOID, TEXTOID);
 	Datum		values[4];
 	char		nulls[] = OSA_NO_NULLS;
 
@@ -62,11 +60,9 @@ osa_store_put_hook(const char *name, Jsonb *columns, const char *cardinality, co
 static void
 lock_hook(const char *hook)
 {
-	static OsaPlan plan = {
-		.name = "lock a hook",
-		.sql = "SELECT 1 FROM @osa@.osa_hook WHERE name = $1 FOR NO KEY UPDATE",
-		.n_args = 1, .arg_types = {TEXTOID}
-	};
+	static OsaPlan plan = OSA_PLAN("lock a hook",
+		"SELECT 1 FROM @osa@.osa_hook WHERE name = $1 FOR NO KEY UPDATE",
+		TEXTOID);
 	Datum		values[1];
 
 	values[0] = CStringGetTextDatum(hook);
@@ -82,19 +78,15 @@ lock_hook(const char *hook)
 int64
 osa_store_add_release(const NewRelease *release)
 {
-	static OsaPlan number_plan = {
-		.name = "number a release",
-		.sql = "SELECT (1 + coalesce(max(version::int8), 0))::text FROM @osa@.osa_hook_release"
+	static OsaPlan number_plan = OSA_PLAN("number a release",
+		"SELECT (1 + coalesce(max(version::int8), 0))::text FROM @osa@.osa_hook_release"
 		" WHERE hook = $1 AND version ~ '^[0-9]{1,9}$'",
-		.n_args = 1, .arg_types = {TEXTOID}
-	};
-	static OsaPlan insert_plan = {
-		.name = "add a release",
-		.sql = "INSERT INTO @osa@.osa_hook_release (hook, version, image, config, limits, source_ref, built_by)"
+		TEXTOID);
+	static OsaPlan insert_plan = OSA_PLAN("add a release",
+		"INSERT INTO @osa@.osa_hook_release (hook, version, image, config, limits, source_ref, built_by)"
 		" VALUES ($1, $2, $3, $4, $5::jsonb, $6, $7)"
 		" ON CONFLICT (hook, version) DO NOTHING RETURNING id",
-		.n_args = 7, .arg_types = {TEXTOID, TEXTOID, TEXTOID, JSONBOID, TEXTOID, TEXTOID, TEXTOID}
-	};
+		TEXTOID, TEXTOID, TEXTOID, JSONBOID, TEXTOID, TEXTOID, TEXTOID);
 	Datum		values[7];
 	char		nulls[] = OSA_NO_NULLS;
 	const char *version = release->version;
@@ -124,11 +116,9 @@ osa_store_add_release(const NewRelease *release)
 int64
 osa_store_find_release(const char *hook, const char *version)
 {
-	static OsaPlan plan = {
-		.name = "find a release",
-		.sql = "SELECT id FROM @osa@.osa_hook_release WHERE hook = $1 AND version = $2",
-		.n_args = 2, .arg_types = {TEXTOID, TEXTOID}
-	};
+	static OsaPlan plan = OSA_PLAN("find a release",
+		"SELECT id FROM @osa@.osa_hook_release WHERE hook = $1 AND version = $2",
+		TEXTOID, TEXTOID);
 	Datum		values[2];
 
 	lock_hook(hook);
@@ -146,12 +136,10 @@ osa_store_find_release(const char *hook, const char *version)
 static int64
 current_live(const char *hook, int64 *release_id, int64 *previous_id)
 {
-	static OsaPlan plan = {
-		.name = "read the live release",
-		.sql = "SELECT id, release_id, coalesce(previous_id, 0) FROM @osa@.osa_hook_live"
+	static OsaPlan plan = OSA_PLAN("read the live release",
+		"SELECT id, release_id, coalesce(previous_id, 0) FROM @osa@.osa_hook_live"
 		" WHERE hook = $1 AND is_current",
-		.n_args = 1, .arg_types = {TEXTOID}
-	};
+		TEXTOID);
 	Datum		values[1];
 
 	*release_id = *previous_id = 0;
@@ -166,17 +154,13 @@ current_live(const char *hook, int64 *release_id, int64 *previous_id)
 static void
 insert_live(const char *hook, int64 release_id, int64 previous_id, const char *set_by)
 {
-	static OsaPlan end_plan = {
-		.name = "end a live release",
-		.sql = "UPDATE @osa@.osa_hook_live SET is_current = false WHERE hook = $1 AND is_current",
-		.n_args = 1, .arg_types = {TEXTOID}
-	};
-	static OsaPlan insert_plan = {
-		.name = "set a live release",
-		.sql = "INSERT INTO @osa@.osa_hook_live (hook, release_id, previous_id, set_by)"
+	static OsaPlan end_plan = OSA_PLAN("end a live release",
+		"UPDATE @osa@.osa_hook_live SET is_current = false WHERE hook = $1 AND is_current",
+		TEXTOID);
+	static OsaPlan insert_plan = OSA_PLAN("set a live release",
+		"INSERT INTO @osa@.osa_hook_live (hook, release_id, previous_id, set_by)"
 		" VALUES ($1, $2, nullif($3, 0), $4)",
-		.n_args = 4, .arg_types = {TEXTOID, INT8OID, INT8OID, TEXTOID}
-	};
+		TEXTOID, INT8OID, INT8OID, TEXTOID);
 	Datum		values[4];
 
 	values[0] = CStringGetTextDatum(hook);
@@ -206,11 +190,9 @@ osa_store_set_live(const char *hook, int64 release_id, const char *set_by)
 void
 osa_store_rollback_live(const char *hook, const char *set_by)
 {
-	static OsaPlan plan = {
-		.name = "read an earlier live release",
-		.sql = "SELECT release_id, coalesce(previous_id, 0) FROM @osa@.osa_hook_live WHERE id = $1",
-		.n_args = 1, .arg_types = {INT8OID}
-	};
+	static OsaPlan plan = OSA_PLAN("read an earlier live release",
+		"SELECT release_id, coalesce(previous_id, 0) FROM @osa@.osa_hook_live WHERE id = $1",
+		INT8OID);
 	Datum		values[1];
 	int64		live_release;
 	int64		previous;
@@ -246,12 +228,10 @@ default_cpu_ceiling(void)
 static void
 runner_ceiling(const char *runner, Ceiling *ceiling)
 {
-	static OsaPlan plan = {
-		.name = "read a runner's ceilings",
-		.sql = "SELECT kind <> 'noop', coalesce(max_memory, 0), coalesce(max_cpu, 0)::float8"
+	static OsaPlan plan = OSA_PLAN("read a runner's ceilings",
+		"SELECT kind <> 'noop', coalesce(max_memory, 0), coalesce(max_cpu, 0)::float8"
 		" FROM @osa@.osa_runner WHERE name = $1",
-		.n_args = 1, .arg_types = {TEXTOID}
-	};
+		TEXTOID);
 	Datum		values[1];
 
 	ceiling->limited = true;
@@ -317,14 +297,12 @@ osa_store_check_ceilings(const char *runner, const PipelineHook *hooks, int n_ho
 void
 osa_store_check_any_ceiling(const HookLimits *limits)
 {
-	static OsaPlan plan = {
-		.name = "read the highest ceilings",
-		.sql = "SELECT max(coalesce(r.max_memory, $1)), max(coalesce(r.max_cpu::float8, $2))"
+	static OsaPlan plan = OSA_PLAN("read the highest ceilings",
+		"SELECT max(coalesce(r.max_memory, $1)), max(coalesce(r.max_cpu::float8, $2))"
 		"  FROM (SELECT max_memory, max_cpu FROM @osa@.osa_runner WHERE kind <> 'noop'"
 		"        UNION ALL SELECT NULL, NULL"
 		"         WHERE NOT EXISTS (SELECT FROM @osa@.osa_runner WHERE name = 'local')) r",
-		.n_args = 2, .arg_types = {INT8OID, FLOAT8OID}
-	};
+		INT8OID, FLOAT8OID);
 	Datum		values[2];
 
 	values[0] = Int64GetDatum(default_memory_ceiling());
@@ -382,24 +360,20 @@ read_hooks(Pipeline *pipeline, int name_col)
 void
 osa_store_put_pipeline(Pipeline *pipeline)
 {
-	static OsaPlan hooks_plan = {
-		.name = "read hooks of a new pipeline",
-		.sql = "SELECT h.name, coalesce(l.release_id, 0), r.limits::text, o.hook"
+	static OsaPlan hooks_plan = OSA_PLAN("read hooks of a new pipeline",
+		"SELECT h.name, coalesce(l.release_id, 0), r.limits::text, o.hook"
 		"  FROM unnest($1) WITH ORDINALITY AS o(hook, place)"
 		"  LEFT JOIN @osa@.osa_hook h ON h.name = o.hook"
 		"  LEFT JOIN @osa@.osa_hook_live l ON l.hook = h.name AND l.is_current"
 		"  LEFT JOIN @osa@.osa_hook_release r ON r.id = l.release_id"
 		" ORDER BY o.place",
-		.n_args = 1, .arg_types = {TEXTARRAYOID}
-	};
-	static OsaPlan put_plan = {
-		.name = "put a pipeline",
-		.sql = "INSERT INTO @osa@.osa_pipeline (name, hooks, on_rejection, on_record_error, runner)"
+		TEXTARRAYOID);
+	static OsaPlan put_plan = OSA_PLAN("put a pipeline",
+		"INSERT INTO @osa@.osa_pipeline (name, hooks, on_rejection, on_record_error, runner)"
 		" VALUES ($1, $2, $3, $4, $5)"
 		" ON CONFLICT (name) DO UPDATE SET hooks = excluded.hooks, on_rejection = excluded.on_rejection,"
 		"   on_record_error = excluded.on_record_error, runner = excluded.runner, changed_at = now()",
-		.n_args = 5, .arg_types = {TEXTOID, TEXTARRAYOID, TEXTOID, TEXTOID, TEXTOID}
-	};
+		TEXTOID, TEXTARRAYOID, TEXTOID, TEXTOID, TEXTOID);
 	Datum		values[5];
 	Datum		names = hook_names(pipeline->hooks, pipeline->n_hooks);
 
@@ -428,16 +402,14 @@ Pipeline *
 osa_store_load_pipeline(const char *name)
 {
 	/* one statement, so that a new definition is seen whole or not at all */
-	static OsaPlan plan = {
-		.name = "read a pipeline",
-		.sql = "SELECT p.on_rejection, p.on_record_error, p.runner, o.hook, coalesce(l.release_id, 0), r.limits::text"
+	static OsaPlan plan = OSA_PLAN("read a pipeline",
+		"SELECT p.on_rejection, p.on_record_error, p.runner, o.hook, coalesce(l.release_id, 0), r.limits::text"
 		"  FROM @osa@.osa_pipeline p"
 		"  LEFT JOIN LATERAL unnest(p.hooks) WITH ORDINALITY AS o(hook, place) ON true"
 		"  LEFT JOIN @osa@.osa_hook_live l ON l.hook = o.hook AND l.is_current"
 		"  LEFT JOIN @osa@.osa_hook_release r ON r.id = l.release_id"
 		" WHERE p.name = $1 ORDER BY o.place",
-		.n_args = 1, .arg_types = {TEXTOID}
-	};
+		TEXTOID);
 	Datum		values[1];
 	Pipeline   *pipeline = palloc0(sizeof(Pipeline));
 
@@ -473,16 +445,14 @@ osa_store_load_pipeline(const char *name)
 void
 osa_store_put_runner(const NewRunner *runner)
 {
-	static OsaPlan plan = {
-		.name = "put a runner",
-		.sql = "INSERT INTO @osa@.osa_runner"
+	static OsaPlan plan = OSA_PLAN("put a runner",
+		"INSERT INTO @osa@.osa_runner"
 		" (name, kind, endpoint, max_in_flight, max_memory, max_cpu, accept_unenforced, enabled)"
 		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
 		" ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, endpoint = excluded.endpoint,"
 		"   max_in_flight = excluded.max_in_flight, max_memory = excluded.max_memory, max_cpu = excluded.max_cpu,"
 		"   accept_unenforced = excluded.accept_unenforced, enabled = excluded.enabled",
-		.n_args = 8, .arg_types = {TEXTOID, TEXTOID, TEXTOID, INT4OID, INT8OID, NUMERICOID, BOOLOID, BOOLOID}
-	};
+		TEXTOID, TEXTOID, TEXTOID, INT4OID, INT8OID, NUMERICOID, BOOLOID, BOOLOID);
 	Datum		values[8];
 	char		nulls[] = OSA_NO_NULLS;
 

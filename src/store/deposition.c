@@ -23,16 +23,12 @@ static void require_room_for_file(const char *deposition, const char *record, co
 void
 osa_store_lock_deposition(const char *id, const char *owner, bool create)
 {
-	static OsaPlan lock_plan = {
-		.name = "lock a deposition",
-		.sql = "SELECT owner = $2 FROM @osa@.osa_deposition WHERE id = $1 FOR NO KEY UPDATE",
-		.n_args = 2, .arg_types = {TEXTOID, TEXTOID}
-	};
-	static OsaPlan insert_plan = {
-		.name = "make a deposition",
-		.sql = "INSERT INTO @osa@.osa_deposition (id, owner) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING",
-		.n_args = 2, .arg_types = {TEXTOID, TEXTOID}
-	};
+	static OsaPlan lock_plan = OSA_PLAN("lock a deposition",
+		"SELECT owner = $2 FROM @osa@.osa_deposition WHERE id = $1 FOR NO KEY UPDATE",
+		TEXTOID, TEXTOID);
+	static OsaPlan insert_plan = OSA_PLAN("make a deposition",
+		"INSERT INTO @osa@.osa_deposition (id, owner) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING",
+		TEXTOID, TEXTOID);
 	Datum		values[2];
 
 	values[0] = CStringGetTextDatum(id);
@@ -60,11 +56,9 @@ osa_store_lock_deposition(const char *id, const char *owner, bool create)
 void
 osa_store_set_metadata(const char *id, Jsonb *metadata)
 {
-	static OsaPlan plan = {
-		.name = "set a deposition's metadata",
-		.sql = "UPDATE @osa@.osa_deposition SET metadata = $2 WHERE id = $1 AND metadata <> $2",
-		.n_args = 2, .arg_types = {TEXTOID, JSONBOID}
-	};
+	static OsaPlan plan = OSA_PLAN("set a deposition's metadata",
+		"UPDATE @osa@.osa_deposition SET metadata = $2 WHERE id = $1 AND metadata <> $2",
+		TEXTOID, JSONBOID);
 	Datum		values[2];
 
 	values[0] = CStringGetTextDatum(id);
@@ -75,23 +69,19 @@ osa_store_set_metadata(const char *id, Jsonb *metadata)
 void
 osa_store_replace_records(const char *deposition, Jsonb *records)
 {
-	static OsaPlan delete_plan = {
-		.name = "delete records that are not submitted again",
-		.sql = "DELETE FROM @osa@.osa_deposition_record r WHERE r.deposition = $1"
+	static OsaPlan delete_plan = OSA_PLAN("delete records that are not submitted again",
+		"DELETE FROM @osa@.osa_deposition_record r WHERE r.deposition = $1"
 		"   AND NOT EXISTS (SELECT FROM jsonb_array_elements($2) AS e WHERE e ->> 'id' = r.record_id)",
-		.n_args = 2, .arg_types = {TEXTOID, JSONBOID}
-	};
-	static OsaPlan put_plan = {
-		.name = "put records",
-		.sql = "INSERT INTO @osa@.osa_deposition_record"
+		TEXTOID, JSONBOID);
+	static OsaPlan put_plan = OSA_PLAN("put records",
+		"INSERT INTO @osa@.osa_deposition_record"
 		" (deposition, record_id, ordinal, metadata, size_hint_mb, files_from)"
 		" SELECT $1, e.value ->> 'id', (e.ordinality - 1)::int4, coalesce(e.value -> 'metadata', '{}'),"
 		"        (e.value ->> 'size_hint_mb')::numeric, e.value ->> 'files_from'"
 		"   FROM jsonb_array_elements($2) WITH ORDINALITY AS e"
 		" ON CONFLICT (deposition, record_id) DO UPDATE SET ordinal = excluded.ordinal,"
 		"   metadata = excluded.metadata, size_hint_mb = excluded.size_hint_mb, files_from = excluded.files_from",
-		.n_args = 2, .arg_types = {TEXTOID, JSONBOID}
-	};
+		TEXTOID, JSONBOID);
 	Datum		values[2];
 
 	values[0] = CStringGetTextDatum(deposition);
@@ -103,16 +93,14 @@ osa_store_replace_records(const char *deposition, Jsonb *records)
 void
 osa_store_check_records(const char *deposition)
 {
-	static OsaPlan plan = {
-		.name = "measure records",
-		.sql = "SELECT count(*), (coalesce(sum(octet_length(r.metadata::text)), 0)"
+	static OsaPlan plan = OSA_PLAN("measure records",
+		"SELECT count(*), (coalesce(sum(octet_length(r.metadata::text)), 0)"
 		"   + (SELECT coalesce(sum(f.size_bytes), 0)"
 		"        FROM @osa@.osa_deposition_record a, jsonb_each_text(a.files) AS k"
 		"        JOIN @osa@.osa_file f ON f.hash = k.value"
 		"       WHERE a.deposition = $1 AND a.metadata IS NOT NULL))::int8"
 		"  FROM @osa@.osa_deposition_record r WHERE r.deposition = $1 AND r.metadata IS NOT NULL",
-		.n_args = 1, .arg_types = {TEXTOID}
-	};
+		TEXTOID);
 	int64		max_bytes = (int64) osa_guc_max_input_bytes * 1024;
 	Datum		values[1];
 
@@ -141,13 +129,11 @@ osa_store_check_records(const char *deposition)
 void
 osa_store_require_no_run(const char *deposition)
 {
-	static OsaPlan plan = {
-		.name = "look for a run under way",
-		.sql = "SELECT (SELECT min(id) FROM @osa@.osa_validation_run WHERE deposition = $1 AND finished_at IS NULL)"
+	static OsaPlan plan = OSA_PLAN("look for a run under way",
+		"SELECT (SELECT min(id) FROM @osa@.osa_validation_run WHERE deposition = $1 AND finished_at IS NULL)"
 		" UNION ALL SELECT NULL FROM @osa@.osa_delivery d JOIN @osa@.osa_event e ON e.id = d.event_id"
 		"            WHERE d.run_id IS NULL AND e.deposition = $1",
-		.n_args = 1, .arg_types = {TEXTOID}
-	};
+		TEXTOID);
 	Datum		values[1];
 	uint64		n;
 
@@ -164,14 +150,12 @@ osa_store_require_no_run(const char *deposition)
 static void
 require_room_for_file(const char *deposition, const char *record, const char *path)
 {
-	static OsaPlan plan = {
-		.name = "compare a path with the files there are",
-		.sql = "SELECT count(*) FILTER (WHERE k <> $3),"
+	static OsaPlan plan = OSA_PLAN("compare a path with the files there are",
+		"SELECT count(*) FILTER (WHERE k <> $3),"
 		"       min(k) FILTER (WHERE starts_with(k, $3 || '/') OR starts_with($3, k || '/'))"
 		"  FROM @osa@.osa_deposition_record r, jsonb_object_keys(r.files) AS k"
 		" WHERE r.deposition = $1 AND r.record_id = $2",
-		.n_args = 3, .arg_types = {TEXTOID, TEXTOID, TEXTOID}
-	};
+		TEXTOID, TEXTOID, TEXTOID);
 	Datum		values[3];
 
 	values[0] = CStringGetTextDatum(deposition);
@@ -196,19 +180,15 @@ require_room_for_file(const char *deposition, const char *record, const char *pa
 void
 osa_store_attach_file(const char *deposition, const char *record, const char *path, bytea *content)
 {
-	static OsaPlan file_plan = {
-		.name = "keep a file",
-		.sql = "INSERT INTO @osa@.osa_file (hash, size_bytes, content)"
+	static OsaPlan file_plan = OSA_PLAN("keep a file",
+		"INSERT INTO @osa@.osa_file (hash, size_bytes, content)"
 		" VALUES (encode(sha256($1), 'hex'), length($1), $1) ON CONFLICT (hash) DO NOTHING",
-		.n_args = 1, .arg_types = {BYTEAOID}
-	};
-	static OsaPlan record_plan = {
-		.name = "attach a file",
-		.sql = "INSERT INTO @osa@.osa_deposition_record AS r (deposition, record_id, files)"
+		BYTEAOID);
+	static OsaPlan record_plan = OSA_PLAN("attach a file",
+		"INSERT INTO @osa@.osa_deposition_record AS r (deposition, record_id, files)"
 		" VALUES ($1, $2, jsonb_build_object($3, encode(sha256($4), 'hex')))"
 		" ON CONFLICT (deposition, record_id) DO UPDATE SET files = r.files || excluded.files",
-		.n_args = 4, .arg_types = {TEXTOID, TEXTOID, TEXTOID, BYTEAOID}
-	};
+		TEXTOID, TEXTOID, TEXTOID, BYTEAOID);
 	Datum		values[4];
 
 	require_room_for_file(deposition, record, path);
@@ -224,15 +204,13 @@ osa_store_attach_file(const char *deposition, const char *record, const char *pa
 int64
 osa_store_submit(const char *deposition, const char *pipeline, const char *owner)
 {
-	static OsaPlan plan = {
-		.name = "submit a deposition",
-		.sql = "WITH e AS (INSERT INTO @osa@.osa_event (install_id, type, deposition, payload)"
+	static OsaPlan plan = OSA_PLAN("submit a deposition",
+		"WITH e AS (INSERT INTO @osa@.osa_event (install_id, type, deposition, payload)"
 		"   SELECT install_id, 'DepositionSubmitted', $1, jsonb_build_object('pipeline', $2, 'owner', $3)"
 		"     FROM @osa@.osa_install RETURNING id, install_id)"
 		" INSERT INTO @osa@.osa_delivery (install_id, event_id) SELECT install_id, id FROM e"
 		" RETURNING delivery_id, event_id",
-		.n_args = 3, .arg_types = {TEXTOID, TEXTOID, TEXTOID}
-	};
+		TEXTOID, TEXTOID, TEXTOID);
 	Datum		values[3];
 
 	values[0] = CStringGetTextDatum(deposition);

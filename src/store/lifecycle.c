@@ -48,11 +48,9 @@ static void owe_current_hook(int64 run_id, int priority);
 char *
 osa_store_run_owner(int64 run_id)
 {
-	static OsaPlan plan = {
-		.name = "read a run's owner",
-		.sql = "SELECT owner FROM @osa@.osa_validation_run WHERE id = $1",
-		.n_args = 1, .arg_types = {INT8OID}
-	};
+	static OsaPlan plan = OSA_PLAN("read a run's owner",
+		"SELECT owner FROM @osa@.osa_validation_run WHERE id = $1",
+		INT8OID);
 	Datum		values[1];
 
 	values[0] = Int64GetDatum(run_id);
@@ -64,11 +62,9 @@ osa_store_run_owner(int64 run_id)
 int64
 osa_store_find_by_key(const char *owner, const char *key, char **content_hash)
 {
-	static OsaPlan plan = {
-		.name = "find a run by its key",
-		.sql = "SELECT id, content_hash FROM @osa@.osa_validation_run WHERE owner = $1 AND idempotency_key = $2",
-		.n_args = 2, .arg_types = {TEXTOID, TEXTOID}
-	};
+	static OsaPlan plan = OSA_PLAN("find a run by its key",
+		"SELECT id, content_hash FROM @osa@.osa_validation_run WHERE owner = $1 AND idempotency_key = $2",
+		TEXTOID, TEXTOID);
 	Datum		values[2];
 
 	values[0] = CStringGetTextDatum(owner);
@@ -87,13 +83,11 @@ osa_store_find_by_key(const char *owner, const char *key, char **content_hash)
 char *
 osa_store_run_status(int64 run_id, bool *ended, bool *own)
 {
-	static OsaPlan plan = {
-		.name = "read a run's status",
-		.sql = "SELECT status, finished_at IS NOT NULL, xmin,"
+	static OsaPlan plan = OSA_PLAN("read a run's status",
+		"SELECT status, finished_at IS NOT NULL, xmin,"
 		"       coalesce(finished_at > clock_timestamp() - interval '10 min', false)"
 		"  FROM @osa@.osa_validation_run WHERE id = $1",
-		.n_args = 1, .arg_types = {INT8OID}
-	};
+		INT8OID);
 	Datum		values[1];
 	TransactionId xmin;
 	char	   *status;
@@ -124,17 +118,13 @@ osa_store_run_status(int64 run_id, bool *ended, bool *own)
 static bool
 lock_run(int64 run_id, LockedRun *run)
 {
-	static OsaPlan delivery_plan = {
-		.name = "lock a run's delivery",
-		.sql = "SELECT 1 FROM @osa@.osa_delivery WHERE run_id = $1 FOR UPDATE",
-		.n_args = 1, .arg_types = {INT8OID}
-	};
-	static OsaPlan run_plan = {
-		.name = "lock a run",
-		.sql = "SELECT finished_at IS NULL, status IN ('failed', 'cancelled'), current_hook_index, hook_count,"
+	static OsaPlan delivery_plan = OSA_PLAN("lock a run's delivery",
+		"SELECT 1 FROM @osa@.osa_delivery WHERE run_id = $1 FOR UPDATE",
+		INT8OID);
+	static OsaPlan run_plan = OSA_PLAN("lock a run",
+		"SELECT finished_at IS NULL, status IN ('failed', 'cancelled'), current_hook_index, hook_count,"
 		"       priority, runner FROM @osa@.osa_validation_run WHERE id = $1 FOR NO KEY UPDATE",
-		.n_args = 1, .arg_types = {INT8OID}
-	};
+		INT8OID);
 	Datum		values[1];
 
 	values[0] = Int64GetDatum(run_id);
@@ -153,17 +143,13 @@ lock_run(int64 run_id, LockedRun *run)
 bool
 osa_store_end_run(int64 run_id, const char *reason)
 {
-	static OsaPlan delivery_plan = {
-		.name = "delete an ended run's delivery",
-		.sql = "DELETE FROM @osa@.osa_delivery WHERE run_id = $1",
-		.n_args = 1, .arg_types = {INT8OID}
-	};
-	static OsaPlan run_plan = {
-		.name = "cancel a run",
-		.sql = "UPDATE @osa@.osa_validation_run SET status = 'cancelled', finished_at = clock_timestamp(), reason = $2"
+	static OsaPlan delivery_plan = OSA_PLAN("delete an ended run's delivery",
+		"DELETE FROM @osa@.osa_delivery WHERE run_id = $1",
+		INT8OID);
+	static OsaPlan run_plan = OSA_PLAN("cancel a run",
+		"UPDATE @osa@.osa_validation_run SET status = 'cancelled', finished_at = clock_timestamp(), reason = $2"
 		" WHERE id = $1",
-		.n_args = 2, .arg_types = {INT8OID, TEXTOID}
-	};
+		INT8OID, TEXTOID);
 	LockedRun	run;
 	Datum		values[2];
 	char		nulls[] = OSA_NO_NULLS;
@@ -183,22 +169,18 @@ osa_store_end_run(int64 run_id, const char *reason)
 static void
 cancel_steps(int64 run_id, const char *reason)
 {
-	static OsaPlan steps_plan = {
-		.name = "cancel a run's steps",
-		.sql = "UPDATE @osa@.osa_run_hook h SET"
+	static OsaPlan steps_plan = OSA_PLAN("cancel a run's steps",
+		"UPDATE @osa@.osa_run_hook h SET"
 		"   status = CASE WHEN h.hook_index = r.current_hook_index THEN 'cancelled' ELSE 'skipped' END,"
 		"   finished_at = CASE WHEN h.hook_index = r.current_hook_index THEN r.finished_at END,"
 		"   failure_kind = CASE WHEN h.hook_index = r.current_hook_index THEN 'cancelled' END,"
 		"   message = CASE WHEN h.hook_index = r.current_hook_index THEN $2 END"
 		"  FROM @osa@.osa_validation_run r"
 		" WHERE r.id = $1 AND h.run_id = r.id AND h.hook_index >= r.current_hook_index",
-		.n_args = 2, .arg_types = {INT8OID, TEXTOID}
-	};
-	static OsaPlan partial_plan = {
-		.name = "delete a cancelled run's partial outcomes",
-		.sql = "DELETE FROM @osa@.osa_partial_outcome WHERE run_id = $1",
-		.n_args = 1, .arg_types = {INT8OID}
-	};
+		INT8OID, TEXTOID);
+	static OsaPlan partial_plan = OSA_PLAN("delete a cancelled run's partial outcomes",
+		"DELETE FROM @osa@.osa_partial_outcome WHERE run_id = $1",
+		INT8OID);
 	Datum		values[2];
 	char		nulls[] = OSA_NO_NULLS;
 
@@ -211,9 +193,8 @@ cancel_steps(int64 run_id, const char *reason)
 static void
 emit_cancelled(int64 run_id)
 {
-	static OsaPlan plan = {
-		.name = "emit a cancelled run's terminal event",
-		.sql = "INSERT INTO @osa@.osa_event (install_id, type, run_id, round, deposition, payload, traceparent)"
+	static OsaPlan plan = OSA_PLAN("emit a cancelled run's terminal event",
+		"INSERT INTO @osa@.osa_event (install_id, type, run_id, round, deposition, payload, traceparent)"
 		" SELECT r.install_id, 'ValidationFailed', r.id, r.round, r.deposition,"
 		"        jsonb_build_object('status', r.status, 'reason', r.reason, 'rejections', coalesce("
 		"          (SELECT jsonb_agg(jsonb_build_object('record', x.record_id, 'hook', x.hook, 'reason', x.reason)"
@@ -224,8 +205,7 @@ emit_cancelled(int64 run_id)
 		"                    ORDER BY o.hook_index, o.record_id LIMIT " PAYLOAD_REJECTIONS ") AS x),"
 		"          '[]')), r.traceparent"
 		"   FROM @osa@.osa_validation_run r WHERE r.id = $1",
-		.n_args = 1, .arg_types = {INT8OID}
-	};
+		INT8OID);
 	Datum		values[1];
 
 	values[0] = Int64GetDatum(run_id);
@@ -237,13 +217,11 @@ emit_cancelled(int64 run_id)
 bool
 osa_store_retry_run(int64 run_id, bool use_live)
 {
-	static OsaPlan run_plan = {
-		.name = "retry a run",
-		.sql = "UPDATE @osa@.osa_validation_run r SET status = 'pending', round = r.round + 1, reason = NULL,"
+	static OsaPlan run_plan = OSA_PLAN("retry a run",
+		"UPDATE @osa@.osa_validation_run r SET status = 'pending', round = r.round + 1, reason = NULL,"
 		"   finished_at = NULL, expires_at = NULL, install_id = i.install_id"
 		"  FROM @osa@.osa_install i WHERE r.id = $1",
-		.n_args = 1, .arg_types = {INT8OID}
-	};
+		INT8OID);
 	LockedRun	run;
 	Datum		values[1];
 
@@ -271,26 +249,19 @@ osa_store_retry_run(int64 run_id, bool use_live)
 static void
 reset_steps(int64 run_id, bool use_live)
 {
-	static OsaPlan outcome_plan = {
-		.name = "delete outcomes before a retry",
-		.sql = "DELETE FROM @osa@.osa_outcome o USING @osa@.osa_validation_run r"
+	static OsaPlan outcome_plan = OSA_PLAN("delete outcomes before a retry",
+		"DELETE FROM @osa@.osa_outcome o USING @osa@.osa_validation_run r"
 		" WHERE r.id = $1 AND o.run_id = r.id AND o.hook_index >= r.current_hook_index",
-		.n_args = 1, .arg_types = {INT8OID}
-	};
-	static OsaPlan partial_plan = {
-		.name = "delete partial outcomes before a retry",
-		.sql = "DELETE FROM @osa@.osa_partial_outcome WHERE run_id = $1",
-		.n_args = 1, .arg_types = {INT8OID}
-	};
-	static OsaPlan record_plan = {
-		.name = "reset records before a retry",
-		.sql = "UPDATE @osa@.osa_record c SET status = 'pending', hook_index = NULL FROM @osa@.osa_validation_run r"
+		INT8OID);
+	static OsaPlan partial_plan = OSA_PLAN("delete partial outcomes before a retry",
+		"DELETE FROM @osa@.osa_partial_outcome WHERE run_id = $1",
+		INT8OID);
+	static OsaPlan record_plan = OSA_PLAN("reset records before a retry",
+		"UPDATE @osa@.osa_record c SET status = 'pending', hook_index = NULL FROM @osa@.osa_validation_run r"
 		" WHERE r.id = $1 AND c.run_id = r.id AND c.hook_index >= r.current_hook_index",
-		.n_args = 1, .arg_types = {INT8OID}
-	};
-	static OsaPlan step_plan = {
-		.name = "reset steps before a retry",
-		.sql = "UPDATE @osa@.osa_run_hook h SET status = 'pending', launch_id = gen_random_uuid(),"
+		INT8OID);
+	static OsaPlan step_plan = OSA_PLAN("reset steps before a retry",
+		"UPDATE @osa@.osa_run_hook h SET status = 'pending', launch_id = gen_random_uuid(),"
 		"   attempt = h.attempt + CASE WHEN h.started_at IS NULL THEN 0 ELSE 1 END,"
 		"   first_attempt = h.attempt + CASE WHEN h.started_at IS NULL THEN 0 ELSE 1 END,"
 		"   memory = NULL, free_reruns = 0, strikes = 0, records_in = NULL, records_passed = NULL,"
@@ -298,17 +269,14 @@ reset_steps(int64 run_id, bool use_live)
 		"   failure_kind = NULL, message = NULL"
 		"  FROM @osa@.osa_validation_run r"
 		" WHERE r.id = $1 AND h.run_id = r.id AND h.hook_index >= r.current_hook_index",
-		.n_args = 1, .arg_types = {INT8OID}
-	};
-	static OsaPlan live_plan = {
-		.name = "take the live releases for a retry",
-		.sql = "UPDATE @osa@.osa_run_hook h"
+		INT8OID);
+	static OsaPlan live_plan = OSA_PLAN("take the live releases for a retry",
+		"UPDATE @osa@.osa_run_hook h"
 		"   SET release_id = l.release_id, columns = k.columns, cardinality = k.cardinality"
 		"  FROM @osa@.osa_validation_run r, @osa@.osa_hook k, @osa@.osa_hook_live l"
 		" WHERE r.id = $1 AND h.run_id = r.id AND h.hook_index >= r.current_hook_index"
 		"   AND k.name = h.hook AND l.hook = h.hook AND l.is_current",
-		.n_args = 1, .arg_types = {INT8OID}
-	};
+		INT8OID);
 	Datum		values[1];
 
 	values[0] = Int64GetDatum(run_id);
@@ -324,13 +292,11 @@ reset_steps(int64 run_id, bool use_live)
 static void
 check_steps(int64 run_id, const LockedRun *run)
 {
-	static OsaPlan plan = {
-		.name = "read limits before a retry",
-		.sql = "SELECT h.hook, r.limits::text FROM @osa@.osa_run_hook h"
+	static OsaPlan plan = OSA_PLAN("read limits before a retry",
+		"SELECT h.hook, r.limits::text FROM @osa@.osa_run_hook h"
 		"  JOIN @osa@.osa_hook_release r ON r.id = h.release_id"
 		" WHERE h.run_id = $1 AND h.hook_index >= $2 ORDER BY h.hook_index",
-		.n_args = 2, .arg_types = {INT8OID, INT4OID}
-	};
+		INT8OID, INT4OID);
 	Datum		values[2];
 	PipelineHook *hooks;
 	int			n;
@@ -351,9 +317,8 @@ check_steps(int64 run_id, const LockedRun *run)
 static void
 owe_current_hook(int64 run_id, int priority)
 {
-	static OsaPlan plan = {
-		.name = "emit a retry",
-		.sql = "WITH e AS (INSERT INTO @osa@.osa_event (install_id, type, run_id, round, deposition, payload, traceparent)"
+	static OsaPlan plan = OSA_PLAN("emit a retry",
+		"WITH e AS (INSERT INTO @osa@.osa_event (install_id, type, run_id, round, deposition, payload, traceparent)"
 		"   SELECT r.install_id, 'RunNextHook', r.id, r.round, r.deposition,"
 		"          jsonb_build_object('hook_index', h.hook_index, 'hook', h.hook), r.traceparent"
 		"     FROM @osa@.osa_validation_run r"
@@ -361,8 +326,7 @@ owe_current_hook(int64 run_id, int priority)
 		"    WHERE r.id = $1 RETURNING id, install_id, run_id)"
 		" INSERT INTO @osa@.osa_delivery (install_id, event_id, run_id, priority)"
 		" SELECT install_id, id, run_id, $2 FROM e RETURNING delivery_id",
-		.n_args = 2, .arg_types = {INT8OID, INT4OID}
-	};
+		INT8OID, INT4OID);
 	Datum		values[2];
 
 	values[0] = Int64GetDatum(run_id);
@@ -378,14 +342,11 @@ int
 osa_store_expire_runs(int max)
 {
 	/* those whose delivery is being moved on right now are for the next time */
-	static OsaPlan plan = {
-		.name = "find expired runs",
-		.sql = "SELECT r.id FROM @osa@.osa_validation_run r JOIN @osa@.osa_delivery d ON d.run_id = r.id"
+	static OsaPlan plan = OSA_PLAN("find expired runs",
+		"SELECT r.id FROM @osa@.osa_validation_run r JOIN @osa@.osa_delivery d ON d.run_id = r.id"
 		" WHERE r.expires_at <= clock_timestamp() AND r.finished_at IS NULL"
 		"   AND r.install_id = (SELECT install_id FROM @osa@.osa_install)"
-		" ORDER BY r.expires_at, r.id FOR UPDATE OF d SKIP LOCKED",
-		.n_args = 0
-	};
+		" ORDER BY r.expires_at, r.id FOR UPDATE OF d SKIP LOCKED");
 	int			n = (int) osa_plan_run(&plan, NULL, NULL, false, max);
 	int64	   *ids = palloc(sizeof(int64) * Max(n, 1));
 	int			n_ended = 0;
@@ -404,13 +365,10 @@ osa_store_expire_runs(int max)
 TimestampTz
 osa_store_next_expiry(void)
 {
-	static OsaPlan plan = {
-		.name = "find the next expiry",
-		.sql = "SELECT min(expires_at) FROM @osa@.osa_validation_run"
+	static OsaPlan plan = OSA_PLAN("find the next expiry",
+		"SELECT min(expires_at) FROM @osa@.osa_validation_run"
 		" WHERE expires_at IS NOT NULL AND finished_at IS NULL"
-		"   AND install_id = (SELECT install_id FROM @osa@.osa_install)",
-		.n_args = 0
-	};
+		"   AND install_id = (SELECT install_id FROM @osa@.osa_install)");
 
 	osa_plan_run(&plan, NULL, NULL, true, 0);
 	return osa_col_isnull(0, 1) ? DT_NOEND : osa_col_timestamptz(0, 1);
@@ -419,9 +377,8 @@ osa_store_next_expiry(void)
 int
 osa_store_requeue_missing(int max)
 {
-	static OsaPlan plan = {
-		.name = "make missing deliveries",
-		.sql = "WITH missing AS MATERIALIZED ("
+	static OsaPlan plan = OSA_PLAN("make missing deliveries",
+		"WITH missing AS MATERIALIZED ("
 		"   SELECT r.id, r.install_id, r.round, r.deposition, r.priority, r.traceparent, h.hook_index, h.hook,"
 		"          (SELECT max(e.id) FROM @osa@.osa_event e WHERE e.run_id = r.id AND e.round = r.round"
 		"              AND e.type = 'RunNextHook' AND e.payload -> 'hook_index' = to_jsonb(h.hook_index)) AS event_id"
@@ -438,8 +395,7 @@ osa_store_requeue_missing(int max)
 		" SELECT m.install_id, coalesce(m.event_id, made.id), m.id, m.priority"
 		"   FROM missing m LEFT JOIN made ON made.run_id = m.id"
 		" ON CONFLICT (run_id) DO NOTHING RETURNING delivery_id, priority",
-		.n_args = 1, .arg_types = {INT4OID}
-	};
+		INT4OID);
 	Datum		values[1];
 	int			n;
 
@@ -455,14 +411,12 @@ osa_store_prune_progress(int max_batches)
 {
 	/* ids rise with time, so old entries are the lowest ids: no index scan
 	 * beyond the batch, whatever is behind it */
-	static OsaPlan plan = {
-		.name = "prune progress entries",
-		.sql = "WITH old AS (SELECT id FROM (SELECT id, created_at FROM @osa@.osa_progress_entry"
+	static OsaPlan plan = OSA_PLAN("prune progress entries",
+		"WITH old AS (SELECT id FROM (SELECT id, created_at FROM @osa@.osa_progress_entry"
 		"                                   ORDER BY id LIMIT " PRUNE_BATCH ") AS first"
 		"             WHERE created_at < clock_timestamp() - make_interval(secs => $1))"
 		" DELETE FROM @osa@.osa_progress_entry p USING old WHERE p.id = old.id",
-		.n_args = 1, .arg_types = {FLOAT8OID}
-	};
+		FLOAT8OID);
 	int64		n_pruned = 0;
 	Datum		values[1];
 

@@ -21,12 +21,10 @@ void
 osa_store_pause(const char *reason, bool stop_running)
 {
 	/* of a detected copy the reason stays: it says what to do */
-	static OsaPlan plan = {
-		.name = "pause",
-		.sql = "UPDATE @osa@.osa_install SET paused = true, stop_running = $2, changed_at = now(),"
+	static OsaPlan plan = OSA_PLAN("pause",
+		"UPDATE @osa@.osa_install SET paused = true, stop_running = $2, changed_at = now(),"
 		"   reason = CASE WHEN mismatch IS NULL THEN $1 ELSE reason END",
-		.n_args = 2, .arg_types = {TEXTOID, BOOLOID}
-	};
+		TEXTOID, BOOLOID);
 	Datum		values[2];
 	char		nulls[] = OSA_NO_NULLS;
 
@@ -42,22 +40,16 @@ osa_store_pause(const char *reason, bool stop_running)
 void
 osa_store_resume(bool take_over)
 {
-	static OsaPlan look_plan = {
-		.name = "read the pause",
-		.sql = "SELECT coalesce(i.mismatch, CASE WHEN"
+	static OsaPlan look_plan = OSA_PLAN("read the pause",
+		"SELECT coalesce(i.mismatch, CASE WHEN"
 		"          EXISTS (SELECT FROM @osa@.osa_validation_run r"
 		"                   WHERE r.finished_at IS NULL AND r.install_id <> i.install_id) OR"
 		"          EXISTS (SELECT FROM @osa@.osa_delivery d WHERE d.install_id <> i.install_id)"
 		"        THEN 'rows' ELSE '' END), coalesce(i.reason, '')"
-		"  FROM @osa@.osa_install i FOR UPDATE OF i",
-		.n_args = 0
-	};
-	static OsaPlan resume_plan = {
-		.name = "resume",
-		.sql = "UPDATE @osa@.osa_install"
-		"   SET paused = false, stop_running = false, mismatch = NULL, reason = NULL, changed_at = now()",
-		.n_args = 0
-	};
+		"  FROM @osa@.osa_install i FOR UPDATE OF i");
+	static OsaPlan resume_plan = OSA_PLAN("resume",
+		"UPDATE @osa@.osa_install"
+		"   SET paused = false, stop_running = false, mismatch = NULL, reason = NULL, changed_at = now()");
 	const char *copy;
 
 	if (osa_plan_run(&look_plan, NULL, NULL, false, 0) == 0)
@@ -90,35 +82,24 @@ osa_store_resume(bool take_over)
 static void
 fork_install(void)
 {
-	static OsaPlan mint_plan = {
-		.name = "mint an installation",
-		.sql = "UPDATE @osa@.osa_install i SET database_oid = $1, node_id = NULL, node_mark = NULL, timeline = NULL,"
+	static OsaPlan mint_plan = OSA_PLAN("mint an installation",
+		"UPDATE @osa@.osa_install i SET database_oid = $1, node_id = NULL, node_mark = NULL, timeline = NULL,"
 		"   install_id = CASE WHEN database_oid = $1 AND"
 		"     EXISTS (SELECT FROM @osa@.osa_delivery d WHERE d.install_id <> i.install_id)"
 		"     THEN install_id ELSE gen_random_uuid() END",
-		.n_args = 1, .arg_types = {OIDOID}
-	};
-	static OsaPlan steps_plan = {
-		.name = "give open steps new launches",
-		.sql = "UPDATE @osa@.osa_run_hook h SET launch_id = gen_random_uuid()"
+		OIDOID);
+	static OsaPlan steps_plan = OSA_PLAN("give open steps new launches",
+		"UPDATE @osa@.osa_run_hook h SET launch_id = gen_random_uuid()"
 		"  FROM @osa@.osa_validation_run r, @osa@.osa_install i"
 		" WHERE r.finished_at IS NULL AND r.install_id <> i.install_id"
-		"   AND h.run_id = r.id AND h.hook_index >= r.current_hook_index",
-		.n_args = 0
-	};
-	static OsaPlan runs_plan = {
-		.name = "take over open runs",
-		.sql = "UPDATE @osa@.osa_validation_run r SET install_id = i.install_id FROM @osa@.osa_install i"
-		" WHERE r.finished_at IS NULL AND r.install_id <> i.install_id",
-		.n_args = 0
-	};
-	static OsaPlan deliveries_plan = {
-		.name = "take over deliveries",
-		.sql = "UPDATE @osa@.osa_delivery d"
+		"   AND h.run_id = r.id AND h.hook_index >= r.current_hook_index");
+	static OsaPlan runs_plan = OSA_PLAN("take over open runs",
+		"UPDATE @osa@.osa_validation_run r SET install_id = i.install_id FROM @osa@.osa_install i"
+		" WHERE r.finished_at IS NULL AND r.install_id <> i.install_id");
+	static OsaPlan deliveries_plan = OSA_PLAN("take over deliveries",
+		"UPDATE @osa@.osa_delivery d"
 		"   SET install_id = i.install_id, status = 'pending', token = NULL, claimed_by = NULL, claimed_at = NULL"
-		"  FROM @osa@.osa_install i WHERE d.install_id <> i.install_id",
-		.n_args = 0
-	};
+		"  FROM @osa@.osa_install i WHERE d.install_id <> i.install_id");
 	Datum		values[1];
 
 	values[0] = ObjectIdGetDatum(MyDatabaseId);
@@ -132,12 +113,10 @@ fork_install(void)
 static void
 adopt_install(void)
 {
-	static OsaPlan plan = {
-		.name = "succeed an installation",
-		.sql = "UPDATE @osa@.osa_install SET epoch = epoch + 1, database_oid = $1,"
+	static OsaPlan plan = OSA_PLAN("succeed an installation",
+		"UPDATE @osa@.osa_install SET epoch = epoch + 1, database_oid = $1,"
 		"       node_id = NULL, node_mark = NULL, timeline = NULL",
-		.n_args = 1, .arg_types = {OIDOID}
-	};
+		OIDOID);
 	Datum		values[1];
 
 	values[0] = ObjectIdGetDatum(MyDatabaseId);

@@ -99,15 +99,12 @@ static MemoryContext tx_context;
 static Oid	tx_user;
 static int	tx_sec_context;
 
-static OsaPlan look_prepared = {
-	.name = "look_prepared",
-	.sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_prepared_xact() AS p"
-	" WHERE p.prepared OPERATOR(pg_catalog.<=) $1),"
-	" EXISTS (SELECT FROM pg_catalog.pg_prepared_xact() AS p"
-	" WHERE p.prepared OPERATOR(pg_catalog.<=) $1 AND p.dbid OPERATOR(pg_catalog.=) $2)",
-	.n_args = 2,
-	.arg_types = {TIMESTAMPTZOID, OIDOID}
-};
+static OsaPlan look_prepared = OSA_PLAN("look_prepared",
+		"SELECT EXISTS (SELECT FROM pg_catalog.pg_prepared_xact() AS p"
+		" WHERE p.prepared OPERATOR(pg_catalog.<=) $1),"
+		" EXISTS (SELECT FROM pg_catalog.pg_prepared_xact() AS p"
+		" WHERE p.prepared OPERATOR(pg_catalog.<=) $1 AND p.dbid OPERATOR(pg_catalog.=) $2)",
+		TIMESTAMPTZOID, OIDOID);
 
 static bool lookup(OsaExtension *extension, TransactionId *created_by);
 static void pin_settings(const Setting *settings, int n, bool for_process);

@@ -60,14 +60,12 @@ osa_store_create_run(const NewRun *run, int64 submitted_delivery)
 int64
 osa_store_create_failed_run(const NewRun *run, const char *reason)
 {
-	static OsaPlan plan = {
-		.name = "insert a failed run",
-		.sql = "INSERT INTO @osa@.osa_validation_run (install_id, deposition, pipeline, status, hook_count,"
+	static OsaPlan plan = OSA_PLAN("insert a failed run",
+		"INSERT INTO @osa@.osa_validation_run (install_id, deposition, pipeline, status, hook_count,"
 		"   priority, config, owner, finished_at, reason, traceparent)"
 		" SELECT install_id, $1, $2, 'failed', 0, $3, $4, $5, clock_timestamp(), $6, $7"
 		"   FROM @osa@.osa_install RETURNING id",
-		.n_args = 7, .arg_types = {TEXTOID, TEXTOID, INT4OID, JSONBOID, TEXTOID, TEXTOID, TEXTOID}
-	};
+		TEXTOID, TEXTOID, INT4OID, JSONBOID, TEXTOID, TEXTOID, TEXTOID);
 	Datum		values[7];
 	char		nulls[] = OSA_NO_NULLS;
 	int64		run_id;
@@ -91,9 +89,8 @@ static int64
 insert_run(const NewRun *run, const Pipeline *pipeline)
 {
 	/* of two at once the second waits here for the first's commit */
-	static OsaPlan plan = {
-		.name = "insert a run",
-		.sql = "INSERT INTO @osa@.osa_validation_run (install_id, deposition, pipeline, on_rejection,"
+	static OsaPlan plan = OSA_PLAN("insert a run",
+		"INSERT INTO @osa@.osa_validation_run (install_id, deposition, pipeline, on_rejection,"
 		"   on_record_error, runner, hook_count, priority, config, idempotency_key, content_hash, owner,"
 		"   expires_at, traceparent, status, started_at, finished_at)"
 		" SELECT install_id, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,"
@@ -101,11 +98,7 @@ insert_run(const NewRun *run, const Pipeline *pipeline)
 		"        CASE WHEN $6 = 0 THEN clock_timestamp() END, CASE WHEN $6 = 0 THEN clock_timestamp() END"
 		"   FROM @osa@.osa_install"
 		" ON CONFLICT (owner, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING RETURNING id",
-		.n_args = 13, .arg_types = {
-			TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, INT4OID, JSONBOID, TEXTOID, TEXTOID, TEXTOID,
-			TIMESTAMPTZOID, TEXTOID
-		}
-	};
+		TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, INT4OID, JSONBOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID);
 	Datum		values[13];
 	char		nulls[] = OSA_NO_NULLS;
 
@@ -130,16 +123,14 @@ insert_run(const NewRun *run, const Pipeline *pipeline)
 static void
 snapshot_records(int64 run_id, const char *deposition, bool passed)
 {
-	static OsaPlan plan = {
-		.name = "snapshot records",
-		.sql = "INSERT INTO @osa@.osa_record"
+	static OsaPlan plan = OSA_PLAN("snapshot records",
+		"INSERT INTO @osa@.osa_record"
 		" (run_id, record_id, ordinal, metadata, size_hint_mb, files_from, files, status, content_hash)"
 		" SELECT $1, record_id, ordinal, metadata, size_hint_mb, files_from, files,"
 		"        CASE WHEN $3 THEN 'passed' ELSE 'pending' END,"
 		"        encode(sha256(convert_to(metadata::text || chr(10) || files::text, 'UTF8')), 'hex')"
 		"   FROM @osa@.osa_deposition_record WHERE deposition = $2 AND metadata IS NOT NULL",
-		.n_args = 3, .arg_types = {INT8OID, TEXTOID, BOOLOID}
-	};
+		INT8OID, TEXTOID, BOOLOID);
 	Datum		values[3];
 
 	values[0] = Int64GetDatum(run_id);
@@ -151,14 +142,12 @@ snapshot_records(int64 run_id, const char *deposition, bool passed)
 static void
 snapshot_hooks(int64 run_id, const Pipeline *pipeline)
 {
-	static OsaPlan plan = {
-		.name = "snapshot hooks",
-		.sql = "INSERT INTO @osa@.osa_run_hook (run_id, hook_index, hook, release_id, columns, cardinality)"
+	static OsaPlan plan = OSA_PLAN("snapshot hooks",
+		"INSERT INTO @osa@.osa_run_hook (run_id, hook_index, hook, release_id, columns, cardinality)"
 		" SELECT $1, (o.place - 1)::int4, h.name, o.release_id, h.columns, h.cardinality"
 		"   FROM unnest($2, $3) WITH ORDINALITY AS o(hook, release_id, place)"
 		"   JOIN @osa@.osa_hook h ON h.name = o.hook",
-		.n_args = 3, .arg_types = {INT8OID, TEXTARRAYOID, INT8ARRAYOID}
-	};
+		INT8OID, TEXTARRAYOID, INT8ARRAYOID);
 	Datum	   *names = palloc(sizeof(Datum) * pipeline->n_hooks);
 	Datum	   *releases = palloc(sizeof(Datum) * pipeline->n_hooks);
 	Datum		values[3];
@@ -181,14 +170,12 @@ snapshot_hooks(int64 run_id, const Pipeline *pipeline)
 static void
 emit_terminal(int64 run_id, EventType type)
 {
-	static OsaPlan plan = {
-		.name = "emit the terminal event of a run without hooks",
-		.sql = "INSERT INTO @osa@.osa_event (install_id, type, run_id, round, deposition, payload, traceparent)"
+	static OsaPlan plan = OSA_PLAN("emit the terminal event of a run without hooks",
+		"INSERT INTO @osa@.osa_event (install_id, type, run_id, round, deposition, payload, traceparent)"
 		" SELECT install_id, $2, id, round, deposition,"
 		"        jsonb_build_object('status', status, 'reason', reason, 'rejections', jsonb_build_array()), traceparent"
 		"   FROM @osa@.osa_validation_run WHERE id = $1",
-		.n_args = 2, .arg_types = {INT8OID, TEXTOID}
-	};
+		INT8OID, TEXTOID);
 	Datum		values[2];
 
 	values[0] = Int64GetDatum(run_id);
@@ -200,27 +187,23 @@ emit_terminal(int64 run_id, EventType type)
 static void
 start_first_hook(int64 run_id, const char *hook, int priority, int64 submitted_delivery)
 {
-	static OsaPlan new_plan = {
-		.name = "start a run",
-		.sql = "WITH e AS (INSERT INTO @osa@.osa_event (install_id, type, run_id, round, deposition, payload, traceparent)"
+	static OsaPlan new_plan = OSA_PLAN("start a run",
+		"WITH e AS (INSERT INTO @osa@.osa_event (install_id, type, run_id, round, deposition, payload, traceparent)"
 		"   SELECT install_id, 'RunNextHook', id, round, deposition,"
 		"          jsonb_build_object('hook_index', 0, 'hook', $2), traceparent"
 		"     FROM @osa@.osa_validation_run WHERE id = $1 RETURNING id, install_id, run_id)"
 		" INSERT INTO @osa@.osa_delivery (install_id, event_id, run_id, priority)"
 		" SELECT install_id, id, run_id, $3 FROM e RETURNING delivery_id",
-		.n_args = 3, .arg_types = {INT8OID, TEXTOID, INT4OID}
-	};
-	static OsaPlan move_plan = {
-		.name = "start a submitted run",
-		.sql = "WITH e AS (INSERT INTO @osa@.osa_event (install_id, type, run_id, round, deposition, payload, traceparent)"
+		INT8OID, TEXTOID, INT4OID);
+	static OsaPlan move_plan = OSA_PLAN("start a submitted run",
+		"WITH e AS (INSERT INTO @osa@.osa_event (install_id, type, run_id, round, deposition, payload, traceparent)"
 		"   SELECT install_id, 'RunNextHook', id, round, deposition,"
 		"          jsonb_build_object('hook_index', 0, 'hook', $2), traceparent"
 		"     FROM @osa@.osa_validation_run WHERE id = $1 RETURNING id, run_id)"
 		" UPDATE @osa@.osa_delivery d SET event_id = e.id, run_id = e.run_id, priority = $3, status = 'pending',"
 		"   claims = 0, token = NULL, claimed_by = NULL, claimed_at = NULL, deliver_after = now(), last_error = NULL"
 		"   FROM e WHERE d.delivery_id = $4 RETURNING d.delivery_id",
-		.n_args = 4, .arg_types = {INT8OID, TEXTOID, INT4OID, INT8OID}
-	};
+		INT8OID, TEXTOID, INT4OID, INT8OID);
 	Datum		values[4];
 
 	values[0] = Int64GetDatum(run_id);
@@ -235,11 +218,9 @@ start_first_hook(int64 run_id, const char *hook, int priority, int64 submitted_d
 static void
 delete_delivery(int64 delivery_id)
 {
-	static OsaPlan plan = {
-		.name = "delete a submission's delivery",
-		.sql = "DELETE FROM @osa@.osa_delivery WHERE delivery_id = $1",
-		.n_args = 1, .arg_types = {INT8OID}
-	};
+	static OsaPlan plan = OSA_PLAN("delete a submission's delivery",
+		"DELETE FROM @osa@.osa_delivery WHERE delivery_id = $1",
+		INT8OID);
 	Datum		values[1];
 
 	values[0] = Int64GetDatum(delivery_id);

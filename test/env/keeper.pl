@@ -12,6 +12,7 @@
 #   start              starts the engine if it is down; returns when it answers
 #   kill               SIGKILL to the engine itself; containers go on
 #   term               SIGTERM to it, and waits until it has ended
+#   restart            term and start
 #   freeze, thaw       SIGSTOP, SIGCONT
 #   pid NAME           ok PID PARENT of a running container; remembered
 #   kill-container NAME   SIGKILL to its main process, from outside
@@ -374,7 +375,7 @@ sub shut_down
 	kill_all();
 	unmount_all();
 	forget_containers();
-	unlink $engine_socket;
+	unlink $engine_socket, "$dir/events.jsonl";
 	return;
 }
 
@@ -392,6 +393,7 @@ my %command = (
 	start => \&start,
 	kill => sub { return signal_engine(KILL => 10) },
 	term => sub { return signal_engine(TERM => 30) },
+	restart => sub { my $answer = signal_engine(TERM => 30); return $answer eq 'ok' ? start() : $answer },
 	freeze => sub { return signal_engine('STOP') },
 	thaw => sub { return signal_engine('CONT') },
 	pid => sub {
