@@ -18,10 +18,11 @@ static const char *const exhausted_words[] = {
 /* What was asked will be refused again. */
 static const char *const refused_words[] = {
 	"command that was not found", "no command or entrypoint", "executable file not found",
-	"oci permission denied", "exec format error", "argument list too long", "is a directory", "invalid argument",
-	"invalid reference format", "unknown capability", "names must match", "invalid ulimit",
-	"unknown option", "minimum memory", "memory limit too low", "unable to set memory limit",
-	"oom-killed", "must be", "not a valid", "unmarshal", NULL
+	"oci permission denied", "exec format error", "argument list too long", "is a directory",
+	"invalid argument", "invalid reference format", "unknown capability", "names must match",
+	"invalid ulimit", "unknown option", "minimum memory", "memory limit too low",
+	"unable to set memory limit", "oom-killed", "cannot be less than", "must be", "not a valid",
+	"unmarshal", NULL
 };
 
 /* A registry that knows the image not, or doesn't give it. */

@@ -23,6 +23,7 @@ static bool retry(const StepCommit *c, StepCommitted *done);
 static int save_outcomes(const StepCommit *c);
 static void save_partial(const StepCommit *c);
 static void insert_rows(OsaPlan *plan, const StepCommit *c);
+static void pass_step(const StepCommit *c, int n_passed_all);
 static void close_step(const StepCommit *c, int n_passed_all);
 static void update_records(const StepCommit *c);
 static Datum text_or_null(const char *text, char *null);
@@ -57,11 +58,10 @@ advance(const StepCommit *c, StepCommitted *done)
 {
 	static OsaPlan event_plan = OSA_PLAN("emit the next event",
 		"INSERT INTO @osa@.osa_event (install_id, type, run_id, round, deposition, payload, traceparent)"
-		" SELECT r.install_id, $2, r.id, r.round, r.deposition,"
-		"        pg_catalog.jsonb_build_object('hook_index', $3::pg_catalog.int4, 'hook', $4::pg_catalog.text),"
-		"        r.traceparent"
-		"   FROM @osa@.osa_validation_run r WHERE r.id = $1 RETURNING id",
-		INT8OID, TEXTOID, INT4OID, TEXTOID);
+		" VALUES ($1, $2, $3, $4, $5,"
+		"         pg_catalog.jsonb_build_object('hook_index', $6::pg_catalog.int4, 'hook', $7::pg_catalog.text), $8)"
+		" RETURNING id",
+		UUIDOID, TEXTOID, INT8OID, INT4OID, TEXTOID, INT4OID, TEXTOID, TEXTOID);
 	static OsaPlan move_plan = OSA_PLAN("move a delivery on",
 		"UPDATE @osa@.osa_delivery"
 		"   SET event_id = $4, status = CASE WHEN $5 THEN 'claimed' ELSE 'pending' END, claims = CASE WHEN $5 THEN 1 ELSE 0 END,"
@@ -75,20 +75,20 @@ advance(const StepCommit *c, StepCommitted *done)
 		"UPDATE @osa@.osa_validation_run SET current_hook_index = $3"
 		" WHERE id = $1 AND current_hook_index = $2 AND status = 'running'",
 		INT8OID, INT4OID, INT4OID);
-	static OsaPlan next_plan = OSA_PLAN("set the next step running",
-		"UPDATE @osa@.osa_run_hook SET status = 'running', started_at = pg_catalog.clock_timestamp()"
-		" WHERE run_id = $1 AND hook_index = $2",
-		INT8OID, INT4OID);
-	Datum		values[5];
+	Datum		values[8];
+	char		nulls[8] = {' ', ' ', ' ', ' ', ' ', ' ', ' ', ' '};
 	int			next = c->decision->next_index;
 	const RunStep *next_step = c->step + 1;
 
-	values[0] = Int64GetDatum(c->run->id);
+	values[0] = UUIDPGetDatum(&c->run->install);
 	values[1] = CStringGetTextDatum(osa_event_type_name(c->decision->event));
-	values[2] = Int32GetDatum(next);
-	values[3] = CStringGetTextDatum(next_step->hook);
-	if (osa_plan_run(&event_plan, values, NULL, false, 0) != 1)
-		return false;
+	values[2] = Int64GetDatum(c->run->id);
+	values[3] = Int32GetDatum(c->run->round);
+	values[4] = CStringGetTextDatum(c->run->deposition);
+	values[5] = Int32GetDatum(next);
+	values[6] = CStringGetTextDatum(next_step->hook);
+	values[7] = text_or_null(c->run->traceparent, &nulls[7]);
+	osa_plan_run(&event_plan, values, nulls, false, 0);
 	done->event_id = osa_col_int64(0, 1);
 
 	values[0] = Int64GetDatum(c->delivery_id);
@@ -107,11 +107,35 @@ advance(const StepCommit *c, StepCommitted *done)
 	if (osa_plan_run(&run_plan, values, NULL, false, 0) != 1)
 		return false;
 
-	close_step(c, save_outcomes(c));
-	values[0] = Int64GetDatum(c->run->id);
-	values[1] = Int32GetDatum(next);
-	osa_plan_run(&next_plan, values, NULL, false, 0);
+	pass_step(c, save_outcomes(c));
 	return true;
+}
+
+/* The step passed and the next one is running: one statement for both rows. */
+static void
+pass_step(const StepCommit *c, int n_passed_all)
+{
+	static OsaPlan plan = OSA_PLAN("pass a step",
+		"UPDATE @osa@.osa_run_hook"
+		"   SET status = CASE hook_index WHEN $2 THEN 'passed' ELSE 'running' END,"
+		"       started_at = CASE hook_index WHEN $2 THEN started_at ELSE pg_catalog.clock_timestamp() END,"
+		"       finished_at = CASE hook_index WHEN $2 THEN pg_catalog.clock_timestamp() END,"
+		"       failure_kind = NULL, message = NULL,"
+		"       records_in = CASE hook_index WHEN $2 THEN $3 END,"
+		"       records_passed = CASE hook_index WHEN $2 THEN $4 END,"
+		"       records_rejected = CASE hook_index WHEN $2 THEN $5 END,"
+		"       records_errored = CASE hook_index WHEN $2 THEN $6 END"
+		" WHERE run_id = $1 AND hook_index IN ($2, $2 + 1)",
+		INT8OID, INT4OID, INT4OID, INT4OID, INT4OID, INT4OID);
+	Datum		values[6];
+
+	values[0] = Int64GetDatum(c->run->id);
+	values[1] = Int32GetDatum(c->step->hook_index);
+	values[2] = Int32GetDatum(c->pass_all ? n_passed_all : c->n_records_in);
+	values[3] = Int32GetDatum(c->pass_all ? n_passed_all : c->result->n_passed);
+	values[4] = Int32GetDatum(c->result->n_rejected);
+	values[5] = Int32GetDatum(c->result->n_errored);
+	osa_plan_run(&plan, values, NULL, false, 0);
 }
 
 /* The run ends with this step. */
@@ -331,7 +355,7 @@ insert_rows(OsaPlan *plan, const StepCommit *c)
 }
 
 /*
- * The step's own row.  n_passed_all: how many records a pass_all passed.
+ * The row of the step that ends the run.  n_passed_all: how many records a pass_all passed.
  */
 static void
 close_step(const StepCommit *c, int n_passed_all)

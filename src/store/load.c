@@ -27,7 +27,8 @@ osa_store_load_run(int64 run_id, MemoryContext context)
 		"SELECT round, current_hook_index, hook_count, on_rejection = 'reject_run', on_record_error = 'drop',"
 		"       priority, runner,"
 		"       current_hook_index > 0 AND EXISTS (SELECT FROM @osa@.osa_record c"
-		"                                           WHERE c.run_id = $1 AND c.status = 'rejected')"
+		"                                           WHERE c.run_id = $1 AND c.status = 'rejected'),"
+		"       install_id, deposition, traceparent"
 		"  FROM @osa@.osa_validation_run WHERE id = $1 AND finished_at IS NULL",
 		INT8OID);
 	Datum		values[1];
@@ -46,6 +47,9 @@ osa_store_load_run(int64 run_id, MemoryContext context)
 	run->priority = osa_col_int32(0, 6);
 	strlcpy(run->runner, TextDatumGetCString(osa_col_datum(0, 7)), sizeof(run->runner));
 	run->rejected_before = osa_col_bool(0, 8);
+	run->install = osa_col_uuid(0, 9);
+	run->deposition = osa_col_text(0, 10, context);
+	run->traceparent = osa_col_text(0, 11, context);
 	load_steps(run, context);
 	return run;
 }

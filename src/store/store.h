@@ -128,6 +128,9 @@ typedef struct RunStep
 typedef struct Run
 {
 	int64		id;
+	pg_uuid_t	install;
+	const char *deposition;
+	const char *traceparent;	/* or NULL */
 	int			round;
 	int			current_hook_index;
 	int			hook_count;
