@@ -149,6 +149,9 @@ typedef struct Flight
 
 /* ---- flight.c ---- */
 
+/* The handler of RunNextHook: begins a flight. */
+extern void osa_handle_run_next_hook(const Claim *claim, XLogRecPtr gate);
+extern int	osa_flights_count(void);
 /* Something changed that other flights or the queue wait for. */
 extern void osa_flights_again(void);
 /* Have the WAL flushed up to here before the turn ends. */

@@ -232,6 +232,21 @@ osa_engine_max_busy(void)
 	return Max(4, 2 * (int) sysconf(_SC_NPROCESSORS_ONLN));
 }
 
+bool
+osa_engines_have_room(int n)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &engines)
+	{
+		Engine	   *engine = dlist_container(Engine, node, iter.cur);
+
+		if (engine->configured && osa_engine_room(engine) < n)
+			return false;
+	}
+	return true;
+}
+
 int
 osa_engine_room(const Engine *engine)
 {

@@ -102,6 +102,8 @@ extern Engine *osa_engine_get(const char *name);
 extern int	osa_engine_max_in_flight(const Engine *engine);
 extern int64 osa_engine_max_memory(const Engine *engine);
 extern int	osa_engine_max_busy(void);
+/* Have all that are in use n places? */
+extern bool osa_engines_have_room(int n);
 /* Has it a place for one more attempt? */
 extern int	osa_engine_room(const Engine *engine);
 

@@ -1,8 +1,9 @@
 /*
  * flight.c
- *		What the worker does each turn: takes wake-ups, looks around (pauses,
- *		runners, cancelled claims), claims deliveries, lets flights advance.
- *		Holds the table of flights; a flight's own walk is in attempt.c.
+ *		What the worker does each turn: looks around (pauses, runners,
+ *		cancelled claims), has deliveries claimed (claims.c), lets flights
+ *		advance.  Holds the table of flights; a flight's own walk is in
+ *		attempt.c.
  *
  * Bounded work a turn; no transaction is open between units.
  */
@@ -17,6 +18,7 @@
 
 #include "attempt.h"
 #include "careful.h"
+#include "claims.h"
 #include "flight.h"
 #include "guc.h"
 #include "leftovers.h"
@@ -27,17 +29,7 @@
 
 /* Longer turns make others wait: what is left is done in the next one. */
 #define TURN_BUDGET_MS	20
-#define CLAIM_BATCH		16
-#define CLAIM_SINGLY_MS	1000
-#define WAKES_BATCH		256
-#define LOOKS_BATCH		256
-#define SCAN_LIMIT		1000
 #define EXPIRE_BATCH	100
-/* Deliveries for later are few, and remembered: looked for now and then. */
-#define SCAN_LATER_MS	60000
-
-/* Of each event's type: who handles its delivery.  Returns at once. */
-typedef void (*EventHandler) (const Claim *claim, XLogRecPtr gate);
 
 static MemoryContext flights_context;
 static MemoryContext turn_context;
@@ -45,29 +37,16 @@ static dlist_head flights = DLIST_STATIC_INIT(flights);
 static int	n_flights;
 static Install install;
 static char node[OSA_NODE_ID_LEN + 1];
-static char worker_name[128];
 static bool again;				/* something changed: turn once more */
-static TimestampTz claim_singly_until;
 static XLogRecPtr flush_to;		/* before the turn ends */
 static bool look_around;
-static bool scan;
 static TimestampTz next_look_at;
-static TimestampTz next_scan_later_at;
 
 static void start_unit(void *arg);
-static void take_wakes(void);
 static void look_unit(void *arg);
 static void expire_unit(void *arg);
 static void check_claims(void);
 static void stop_flights(void);
-static void look_at_deliveries(void);
-static void look_deliveries_unit(void *arg);
-static void scan_unit(void *arg);
-static void add_all(const QueuedDelivery *found, int n);
-static void claim_ready(void);
-static void claim_lane(const char *runner);
-static void claim_unit(void *arg);
-static void handle_run_next_hook(const Claim *claim, XLogRecPtr gate);
 static bool run_is_in_flight(int64 run_id);
 static void load_run_unit(void *arg);
 static bool advance_flights(TimestampTz now, instr_time start);
@@ -78,32 +57,22 @@ static void engine_notice(Engine *engine, const char *name);
 static bool engine_wanted(Engine *engine);
 static bool engine_sort(Engine *engine);
 
-static const EventHandler handlers[] = {
-	[EVENT_DEPOSITION_SUBMITTED] = osa_handle_submitted,
-	[EVENT_RUN_NEXT_HOOK] = handle_run_next_hook,
-	/* nobody in the saga waits for the end */
-	[EVENT_VALIDATION_COMPLETED] = NULL,
-	[EVENT_VALIDATION_FAILED] = NULL
-};
-
 void
 osa_flights_open(Oid extension)
 {
 	EngineHooks hooks = {engine_up, engine_down, engine_notice, engine_sort, engine_wanted};
-	TimestampTz now = GetCurrentTimestamp();
 
 	flights_context = AllocSetContextCreate(TopMemoryContext, "osa flights", ALLOCSET_DEFAULT_SIZES);
 	turn_context = AllocSetContextCreate(TopMemoryContext, "osa turn", ALLOCSET_DEFAULT_SIZES);
 	osa_tx_expect(extension);
 	osa_node_id(node);
-	snprintf(worker_name, sizeof(worker_name), "%s/%d/%lld", node, MyProcPid, (long long) now);
-	osa_queue_open();
+	osa_claims_open(node);
 	osa_engines_open(&hooks, node);
 
 	/* one durable transaction with an xid, before the first effect */
 	start_unit(NULL);
-	look_around = scan = again = true;
-	next_look_at = next_scan_later_at = 0;
+	look_around = again = true;
+	next_look_at = 0;
 }
 
 /* Takes the place of the worker before: its claims wait again. */
@@ -120,7 +89,7 @@ start_unit(void *arg)
 	n = osa_store_recover(&install.id, &found, turn_context);
 	(void) GetCurrentTransactionId();
 	osa_tx_commit(OSA_TX_SYNC);
-	add_all(found, n);
+	osa_claims_add(found, n);
 	osa_careful_open(n);
 	if (n > 0)
 		ereport(osa_guc_worker_log_level,
@@ -158,6 +127,12 @@ osa_flights_flush(XLogRecPtr lsn)
 	flush_to = lsn;
 }
 
+int
+osa_flights_count(void)
+{
+	return n_flights;
+}
+
 void
 osa_flights_again(void)
 {
@@ -176,13 +151,14 @@ osa_flights_turn(void)
 
 	INSTR_TIME_SET_CURRENT(start);
 	again = false;
-	take_wakes();
+	look_around |= osa_claims_take_wakes();
 	if (look_around || now >= next_look_at)
 	{
 		bool		timer = now >= next_look_at;
 
 		look_around = false;
-		scan |= timer;
+		if (timer)
+			osa_claims_scan();
 		next_look_at = TimestampTzPlusMilliseconds(now, osa_guc_poll_interval);
 		if (osa_guard(look_unit, NULL, &error) == GUARD_OK)
 		{
@@ -198,18 +174,12 @@ osa_flights_turn(void)
 		look_around = false;
 	}
 	osa_engines_turn(now);
-	osa_queue_turn(now);
-	look_at_deliveries();
-	if (scan || osa_queue_scan_wanted())
-	{
-		scan = false;
-		(void) osa_guard(scan_unit, NULL, &error);
-	}
-	claim_ready();
+	osa_claims_look(now);
+	osa_claims_take();
 	if (!advance_flights(now, start))
 		again = true;
 	/* what advanced may have left places */
-	claim_ready();
+	osa_claims_take();
 	osa_engines_show();
 	if (flush_to != InvalidXLogRecPtr)
 		XLogFlush(flush_to);
@@ -244,29 +214,6 @@ osa_flights_deadline(void)
 			return 0;
 	}
 	return deadline;
-}
-
-static void
-take_wakes(void)
-{
-	OsaWake    *wakes = palloc(sizeof(OsaWake) * WAKES_BATCH);
-	bool		overflow = false;
-	bool		prepared = false;
-	int			n;
-
-	do
-	{
-		n = osa_slot_take_wakes(wakes, WAKES_BATCH, &overflow, &prepared);
-		for (int i = 0; i < n; i++)
-		{
-			if (wakes[i].delivery_id != 0)
-				osa_queue_look(wakes[i].delivery_id, false);
-			else
-				look_around = scan = true;
-		}
-		if (overflow || prepared)
-			look_around = scan = true;
-	} while (n == WAKES_BATCH);
 }
 
 /* ---- looking around ---- */
@@ -321,7 +268,7 @@ check_unit(void *arg)
 		/* a kill must not outrun the disk: this commit comes after what it saw */
 		(void) GetCurrentTransactionId();
 	}
-	(void) osa_store_unclaim_unheld(check->tokens, check->n, worker_name, osa_guc_claim_timeout);
+	(void) osa_store_unclaim_unheld(check->tokens, check->n, osa_claims_worker_name(), osa_guc_claim_timeout);
 	osa_tx_commit(OSA_TX_SYNC);
 }
 
@@ -371,159 +318,6 @@ stop_flights(void)
 		osa_flight_stop(dlist_container(Flight, node, iter.cur));
 }
 
-/* ---- deliveries ---- */
-
-typedef struct Look
-{
-	int64		ids[LOOKS_BATCH];
-	int			n;
-	QueuedDelivery *found;
-	int			n_found;
-} Look;
-
-static void
-look_at_deliveries(void)
-{
-	Look	   *look = palloc(sizeof(Look));
-	GuardError	error;
-
-	for (;;)
-	{
-		look->n = osa_queue_take_looks(look->ids, LOOKS_BATCH);
-		if (look->n == 0)
-			break;
-		if (osa_guard(look_deliveries_unit, look, &error) != GUARD_OK)
-		{
-			for (int i = 0; i < look->n; i++)
-				osa_queue_look(look->ids[i], true);
-			break;
-		}
-		for (int i = 0; i < look->n; i++)
-			osa_queue_forget(look->ids[i]);
-		add_all(look->found, look->n_found);
-	}
-}
-
-static void
-look_deliveries_unit(void *arg)
-{
-	Look	   *look = arg;
-
-	osa_tx_begin("looking at deliveries");
-	look->n_found = osa_store_look(look->ids, look->n, &install.id, &look->found, turn_context);
-	osa_tx_commit(OSA_TX_ASYNC);
-}
-
-static void
-scan_unit(void *arg)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	QueuedDelivery *found;
-	QueuedDelivery *later = NULL;
-	int			n;
-	int			n_later = 0;
-
-	(void) arg;
-	osa_tx_begin("scanning deliveries");
-	n = osa_store_scan_due(SCAN_LIMIT, &install.id, &found, turn_context);
-	if (now >= next_scan_later_at)
-	{
-		n_later = osa_store_scan_later(SCAN_LIMIT, &install.id, &later, turn_context);
-		next_scan_later_at = TimestampTzPlusMilliseconds(now, SCAN_LATER_MS);
-	}
-	osa_tx_commit(OSA_TX_ASYNC);
-	add_all(found, n);
-	add_all(later, n_later);
-	/* a full batch may not be all */
-	if (n == SCAN_LIMIT)
-		osa_queue_left_out();
-}
-
-static void
-add_all(const QueuedDelivery *found, int n)
-{
-	for (int i = 0; i < n; i++)
-		osa_queue_add(&found[i]);
-}
-
-/* ---- claiming ---- */
-
-static void
-claim_ready(void)
-{
-	if (!osa_guc_enabled || install.paused)
-		return;
-	osa_queue_runners(claim_lane);
-}
-
-typedef struct ClaimBatch
-{
-	int64		ids[CLAIM_BATCH];
-	int			n;
-	Claim		claims[CLAIM_BATCH];
-	int			n_claims;
-	XLogRecPtr	gate;			/* effects wait for this to be on disk */
-} ClaimBatch;
-
-static void
-claim_lane(const char *runner)
-{
-	Engine	   *engine = osa_engine_get(runner);
-	ClaimBatch *batch = palloc(sizeof(ClaimBatch));
-	int			room = Min(osa_engine_room(engine), osa_guc_max_in_flight - n_flights);
-	GuardError	error;
-	GuardVerdict verdict;
-
-	/* a run without a runner of that name waits, and osa_status says so */
-	if (room <= 0)
-		return;
-	batch->n = osa_queue_pop(runner, batch->ids,
-							 GetCurrentTimestamp() < claim_singly_until ? 1 : Min(room, CLAIM_BATCH));
-	if (batch->n == 0)
-		return;
-	batch->n_claims = 0;
-	verdict = osa_guard(claim_unit, batch, &error);
-	if (verdict != GUARD_OK)
-	{
-		/* somebody holds one of them: for a while the others don't share its fate */
-		if (verdict == GUARD_LOCKED)
-			claim_singly_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CLAIM_SINGLY_MS);
-		for (int i = 0; i < batch->n; i++)
-			osa_queue_look(batch->ids[i], true);
-		return;
-	}
-	for (int i = 0; i < batch->n; i++)
-	{
-		bool		got = false;
-
-		for (int k = 0; k < batch->n_claims && !got; k++)
-			got = batch->claims[k].delivery_id == batch->ids[i];
-		if (!got)
-			osa_queue_look(batch->ids[i], true);
-	}
-	for (int i = 0; i < batch->n_claims; i++)
-	{
-		EventHandler handler = handlers[batch->claims[i].type];
-
-		if (handler != NULL)
-			handler(&batch->claims[i], batch->gate);
-		else
-			osa_give_back(&batch->claims[i], "no handler for this type of event");
-	}
-	osa_count(COUNTER_CLAIMS, batch->n_claims);
-	again = true;
-}
-
-static void
-claim_unit(void *arg)
-{
-	ClaimBatch *batch = arg;
-
-	osa_tx_begin("claiming");
-	batch->n_claims = osa_store_claim(batch->ids, batch->n, &install.id, worker_name, batch->claims);
-	batch->gate = osa_tx_commit(OSA_TX_ASYNC);
-}
-
 typedef struct RunLoad
 {
 	const Claim *claim;
@@ -532,8 +326,8 @@ typedef struct RunLoad
 } RunLoad;
 
 /* RunNextHook: a flight that runs the run's current hook, and those after it. */
-static void
-handle_run_next_hook(const Claim *claim, XLogRecPtr gate)
+void
+osa_handle_run_next_hook(const Claim *claim, XLogRecPtr gate)
 {
 	RunLoad		load = {claim, NULL, NULL};
 	GuardError	error;

@@ -48,6 +48,7 @@ static HTAB *entries;
 static Lane *lanes;
 static pairingheap *timers;
 static pairingheap *looks;
+static int	n_looks;				/* entries in looks */
 static bool left_out;
 
 static int	compare_ready(const pairingheap_node *a, const pairingheap_node *b, void *arg);
@@ -71,6 +72,7 @@ osa_queue_open(void)
 	looks = pairingheap_allocate(compare_due, NULL);
 	MemoryContextSwitchTo(old);
 	lanes = NULL;
+	n_looks = 0;
 	left_out = false;
 }
 
@@ -104,6 +106,12 @@ osa_queue_look(int64 delivery_id, bool again)
 		entry->due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), entry->look_ms);
 	}
 	place(entry);
+}
+
+int
+osa_queue_n_looks(void)
+{
+	return n_looks;
 }
 
 int
@@ -260,6 +268,7 @@ place(Entry *entry)
 	{
 		entry->place = PLACE_LOOK;
 		pairingheap_add(looks, &entry->node);
+		n_looks++;
 	}
 	else
 	{
@@ -281,6 +290,7 @@ unplace(Entry *entry)
 			break;
 		case PLACE_LOOK:
 			pairingheap_remove(looks, &entry->node);
+			n_looks--;
 			break;
 	}
 }

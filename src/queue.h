@@ -24,6 +24,7 @@ extern void osa_queue_look(int64 delivery_id, bool again);
 
 /* Ids to be looked at now; the caller adds those that still wait and forgets
  * the others. */
+extern int	osa_queue_n_looks(void);
 extern int	osa_queue_take_looks(int64 *ids, int max);
 extern void osa_queue_forget(int64 delivery_id);
 

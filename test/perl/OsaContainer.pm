@@ -11,23 +11,30 @@ use OsaTest;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(hold put_file let_go wait_until container_name container wait_container remove_container
+our @EXPORT = qw(hold tar_of put_file let_go wait_until container_name container wait_container remove_container
   make_container wait_held no_containers);
 
 # A hook's script that waits to be let go, having said so in its progress: no
 # test has to guess how long anything takes.
 sub hold { return 'progress held here; while [ ! -e go ]; do sleep 0.05; done; ' }
 
+# An archive of one file.
+sub tar_of
+{
+	my ($path, $mode, $content) = @_;
+	my $header = pack 'a100 a8 a8 a8 a12 a12 a8 a1 a100 a6 a2 a32 a32 a8 a8 a155 x12',
+	  $path, sprintf('%07o', $mode), '0000000', '0000000', sprintf('%011o', length $content), '0' x 11, ' ' x 8,
+	  '0', '', "ustar\0", '00', '', '', '0000000', '0000000', '';
+	substr $header, 148, 8, sprintf "%06o\0 ", unpack '%32C*', $header;
+	# not a byte more at its end: Podman may choke on that
+	return $header . $content . "\0" x (-length($content) % 512) . "\0" x 1024;
+}
+
 # Puts a file into a container, whatever state it is in.
 sub put_file
 {
 	my ($name, $folder, $path, $content) = @_;
-	my $header = pack 'a100 a8 a8 a8 a12 a12 a8 a1 a100 a6 a2 a32 a32 a8 a8 a155 x12',
-	  $path, '0000644', '0000000', '0000000', sprintf('%011o', length $content), '0' x 11, ' ' x 8, '0', '',
-	  "ustar\0", '00', '', '', '0000000', '0000000', '';
-	substr $header, 148, 8, sprintf "%06o\0 ", unpack '%32C*', $header;
-	$content .= "\0" x (-length($content) % 512);
-	my ($status, $body) = engine_call('PUT', "/containers/$name/archive?path=$folder", $header . $content . "\0" x 1024);
+	my ($status, $body) = engine_call('PUT', "/containers/$name/archive?path=$folder", tar_of($path, 0644, $content));
 	croak "could not put $path into $name: $status $body" if $status != 200;
 	return;
 }

@@ -18,11 +18,9 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
-use IO::Select;
-use IO::Socket::UNIX;
+use OsaContainer;
+use OsaProxy;
 use OsaTest;
-use POSIX ();
-use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = new_node('sandbox', fsync => 0);
@@ -45,7 +43,7 @@ register_script_hook($node, 'sandbox_two', image => 'localhost/osa-sandbox:1',
 	limits => { memory => '64MiB', cpu => 1.25, pids => 100, tmpfs => '6MiB', output => '2MiB' },
 	config => { memory => 64 * $MIB, cpu => 1.25, pids => 100, tmpfs => 6 * $MIB, fsize => 6 * $MIB, hook => 'sandbox_two' });
 define_pipeline($node, 'default', [ 'sandbox', 'sandbox_two' ]);
-register_script_hook($node, 'idle', sh => 'while [ ! -e go ]; do usleep 20000; done',
+register_script_hook($node, 'idle', sh => hold(),
 	limits => { timeout => '60 s' });
 define_pipeline($node, 'idle', ['idle']);
 
@@ -130,7 +128,9 @@ is(sql($node, "SELECT count(DISTINCT features) FROM osa_outcome WHERE run_id = $
 	'every record has the findings');
 
 # 6, 7: an engine that answers Memory 0, as rootless Podman does on cgroup v1
-my ($weak, $proxy) = start_proxy("\"Memory\":" . 96 * $MIB, '"Memory":0');
+my $proxy = OsaProxy->new;
+my $weak = $proxy->path;
+$proxy->rule(weak => method => 'GET', path => '/containers/osa-[0-9a-f]+/json', edit => [ '"Memory":' . 96 * $MIB, '"Memory":0' ]);
 sql($node, sprintf("SELECT osa_add_runner('weak', 'docker', %s)", literal("unix://$weak")));
 sql($node, sprintf("SELECT osa_add_runner('accepting', 'docker', %s, accept_unenforced => true)", literal("unix://$weak")));
 register_script_hook($node, 'limited', limits => { memory => '96MiB' }, sh => 'echo ran');
@@ -149,85 +149,7 @@ is(sql($node, "SELECT r ->> 'unenforced' IS NULL FROM osa_status, jsonb_array_el
 	't', 'and nothing of an engine that enforces all');
 
 check_sound($node);
-ok(wait_until(sub { !containers($node) }), 'no container of ours is left');
-ok(wait_until(sub { volumes() eq $volumes_before }), 'no volume either');
+no_containers($node);
+ok((wait_until { volumes() eq $volumes_before } 'the volumes are gone', 20), 'nor a volume');
 $node->stop;
-kill 'TERM', $proxy;
-waitpid $proxy, 0;
 done_testing();
-
-sub wait_until
-{
-	my ($condition) = @_;
-	for (1 .. 400)
-	{
-		return 1 if $condition->();
-		select undef, undef, undef, 0.05;
-	}
-	return 0;
-}
-
-# A socket that leads to the engine, where its answers say $to instead of $from:
-# padded with blanks, since lengths were told already.  Returns the path and
-# the process.
-sub start_proxy
-{
-	my ($from, $to) = @_;
-	my $path = PostgreSQL::Test::Utils::tempdir_short() . '/engine.sock';
-	my $listener = IO::Socket::UNIX->new(Local => $path, Listen => 64) or die "$path: $!";
-	my $parent = $$;
-	my $pid = fork // die "fork: $!";
-	return ($path, $pid) if $pid;
-
-	$SIG{TERM} = 'DEFAULT';
-	$SIG{PIPE} = 'IGNORE';
-	$to .= ' ' x (length($from) - length $to);
-	my $select = IO::Select->new($listener);
-	my (%peer, %is_engine, %held);
-	while (getppid() == $parent)
-	{
-		for my $from_sock ($select->can_read(1))
-		{
-			if ($from_sock == $listener)
-			{
-				my $client = $listener->accept or next;
-				my $engine = IO::Socket::UNIX->new(Peer => $ENV{OSA_ENGINE_SOCKET}) or next;
-				$peer{$client} = $engine;
-				$peer{$engine} = $client;
-				$is_engine{$engine} = 1;
-				$select->add($client, $engine);
-				next;
-			}
-			my $to_sock = $peer{$from_sock} or next;
-			my $data = '';
-			my $n = sysread $from_sock, $data, 65536;
-			if (!$n)
-			{
-				$select->remove($from_sock, $to_sock);
-				syswrite $to_sock, delete $held{$from_sock} if defined $held{$from_sock};
-				delete @peer{ $from_sock, $to_sock };
-				close $_ for $from_sock, $to_sock;
-				next;
-			}
-			if ($is_engine{$from_sock})
-			{
-				# what may be the beginning of $from waits for the rest
-				$data = (delete $held{$from_sock} // '') . $data;
-				$data =~ s/\Q$from\E(?!\d)/$to/g;
-				for (my $len = length($from) - 1; $len > 0; $len--)
-				{
-					next if length $data < $len || substr($data, -$len) ne substr($from, 0, $len);
-					$held{$from_sock} = substr $data, -$len, $len, '';
-					last;
-				}
-			}
-			for (my $at = 0; $at < length $data;)
-			{
-				my $done = syswrite $to_sock, $data, length($data) - $at, $at;
-				last unless $done;
-				$at += $done;
-			}
-		}
-	}
-	POSIX::_exit(0);
-}

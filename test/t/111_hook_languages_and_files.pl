@@ -10,8 +10,9 @@
 #     any record has one, else as submitted.
 #  6. config.json is the release's config overlaid by the run's; the attempt
 #     keeps what was used.
-#  7. A folder with a symbolic link, a FIFO, or more than the input limit fails
-#     the run with kind config, naming the file; nothing is started.
+#  7. A folder with a symbolic link, a FIFO, or more than the input limit, or
+#     that is gone or became a link since it was submitted, fails the run with
+#     kind config, naming the file; nothing is started.
 use strict;
 use warnings;
 use utf8;
@@ -20,6 +21,7 @@ use lib "$FindBin::RealBin/../perl";
 use Digest::SHA qw(sha256_hex);
 use Encode qw(decode encode);
 use File::Path qw(make_path);
+use OsaContainer qw(no_containers);
 use OsaTest;
 use POSIX qw(mkfifo);
 use PostgreSQL::Test::Utils;
@@ -185,8 +187,24 @@ for my $kind (sort keys %refused)
 	is(starts($node, run => $refused{$kind}), 0, "$kind: no container was started");
 }
 
+# ---- 7, changed after it was submitted
+
+make_path("$root/$_"), put_file("$_/a.txt", 'a') for qw(swapped gone);
+sql($node, 'SELECT osa_pause()');
+%refused = map { $_ => start($_, [ { id => 'r1', metadata => {}, files_from => $_ } ]) } qw(swapped gone);
+rename "$root/$_", "$root/$_.old" or die $! for qw(swapped gone);
+symlink '/etc', "$root/swapped" or die $!;
+sql($node, 'SELECT osa_resume()');
+for my $kind (sort keys %refused)
+{
+	is(wait_run($node, $refused{$kind}), 'failed', "$kind: the run fails");
+	like(sql($node, "SELECT failure_kind, message, attempt FROM osa_run_hook WHERE run_id = $refused{$kind}"),
+		qr{^config\|.*$kind.*\|1$}, "$kind: as a matter of configuration, naming the folder");
+	is(starts($node, run => $refused{$kind}), 0, "$kind: no container was started");
+}
+
 check_sound($node);
-ok(!containers($node) || wait_none(), 'no container of ours is left');
+no_containers($node);
 $node->stop;
 done_testing();
 
@@ -239,14 +257,4 @@ sub truncate_to
 	my ($path, $size) = @_;
 	open my $file, '>', $path or die "$path: $!";
 	truncate $file, $size or die "$path: $!";
-}
-
-sub wait_none
-{
-	for (1 .. 200)
-	{
-		return 1 unless containers($node);
-		select undef, undef, undef, 0.05;
-	}
-	return 0;
 }

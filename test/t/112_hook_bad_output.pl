@@ -20,6 +20,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
+use OsaContainer qw(no_containers);
 use OsaTest;
 use Test::More;
 
@@ -221,16 +222,6 @@ my $run = start_run($node, 'after', ['r1'], pipeline => 'one', config => { sh =>
 is(wait_run($node, $run), 'completed', 'and it goes on working');
 
 check_sound($node);
-ok(wait_none(), 'no container of ours is left');
+no_containers($node);
 $node->stop;
 done_testing();
-
-sub wait_none
-{
-	for (1 .. 200)
-	{
-		return 1 unless containers($node);
-		select undef, undef, undef, 0.05;
-	}
-	return 0;
-}

@@ -16,6 +16,7 @@ use warnings;
 use utf8;
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
+use OsaContainer qw(no_containers);
 use OsaTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -116,16 +117,6 @@ is(sql($node, 'SELECT max(octet_length(message)) FROM osa_progress_entry'), 1024
 is(sql($node, 'SELECT errors FROM osa_worker'), 0, 'the worker caught no internal error');
 
 check_sound($node);
-ok(wait_none(), 'no container of ours is left');
+no_containers($node);
 $node->stop;
 done_testing();
-
-sub wait_none
-{
-	for (1 .. 200)
-	{
-		return 1 unless containers($node);
-		select undef, undef, undef, 0.05;
-	}
-	return 0;
-}

@@ -17,6 +17,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
+use OsaContainer qw(no_containers);
 use OsaTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -256,16 +257,6 @@ is(scalar @stepped, 2, 'but the two that tried them');
 check_sound($node);
 is(as_ok('postgres', "SET statement_timeout = 0; SET lock_timeout = 0; SET role = none; SELECT * FROM archive.osa_check()", 'osa_check() can be asked with the hostile path'),
 	'', 'and finds nothing');
-ok(wait_none(), 'no container of ours is left');
+no_containers($node, schema => 'archive');
 $node->stop;
 done_testing();
-
-sub wait_none
-{
-	for (1 .. 200)
-	{
-		return 1 unless containers($node, schema => 'archive');
-		select undef, undef, undef, 0.05;
-	}
-	return 0;
-}
