@@ -231,7 +231,7 @@ extern void osa_phase_void_log(Flight *f);
 extern void osa_phase_void_record(Flight *f);
 extern void osa_phase_stop(Flight *f);
 extern void osa_phase_unclaim(Flight *f);
-extern void osa_flight_keep_log(Flight *f);
+extern bool osa_flight_fetch_log(Flight *f);
 extern void osa_flight_attempt_row(Flight *f, AttemptRow *row);
 
 #endif							/* OSA_ATTEMPT_H */

@@ -73,15 +73,8 @@ osa_phase_collect(Flight *f)
 void
 osa_phase_log(Flight *f)
 {
-	if (!osa_flight_reply(f))
-	{
-		f->call = f->engine->runner->methods->log(f->engine->runner, f->container,
-												  osa_flight_on_reply, f);
+	if (!osa_flight_fetch_log(f))
 		return;
-	}
-	if (f->verdict == RUNNER_DOWN && osa_flight_troubled(f))
-		return;
-	osa_flight_keep_log(f);
 	if (f->verdict == RUNNER_REFUSED && f->exit_verdict == EXIT_FAILED && f->why.kind == FAILURE_NONE)
 		osa_fail(&f->why, FAILURE_CONFIG, "%s", f->message);
 	osa_flight_leave_busy(f);

@@ -49,26 +49,31 @@ osa_phase_void_inspect(Flight *f)
 void
 osa_phase_void_log(Flight *f)
 {
+	if (osa_flight_fetch_log(f))
+		osa_flight_enter(f, PHASE_VOID_RECORD);
+}
+
+/*
+ * osa_flight_fetch_log keeps the end of the container's log; without it a
+ * result is still a result.  False: the answer is not there yet.
+ */
+bool
+osa_flight_fetch_log(Flight *f)
+{
 	if (!osa_flight_reply(f))
 	{
 		f->call = f->engine->runner->methods->log(f->engine->runner, f->container,
 												  osa_flight_on_reply, f);
-		return;
+		return false;
 	}
 	if (f->verdict == RUNNER_DOWN && osa_flight_troubled(f))
-		return;
-	osa_flight_keep_log(f);
-	osa_flight_enter(f, PHASE_VOID_RECORD);
-}
-
-/* The answer is the container's log; without it a result is still a result. */
-void
-osa_flight_keep_log(Flight *f)
-{
-	if (f->text == NULL)
-		return;
-	osa_clean_text(f->text, f->text_len, true);
-	f->log_tail = f->text;
+		return false;
+	if (f->text != NULL)
+	{
+		osa_clean_text(f->text, f->text_len, true);
+		f->log_tail = f->text;
+	}
+	return true;
 }
 
 void

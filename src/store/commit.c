@@ -17,6 +17,16 @@
 /* Rejections listed in the payload of a terminal event, at most. */
 #define PAYLOAD_REJECTIONS "100"
 
+/* $1 run, $2 step, and an array for each column of the rows. */
+#define INSERT_ROWS(table) \
+	"INSERT INTO @osa@." table " (run_id, hook_index, record_id, status, features, reason, error, retryable)" \
+	" SELECT $1, $2, u.id, u.status, u.features::pg_catalog.jsonb, u.reason, u.error, u.retryable" \
+	"   FROM ROWS FROM (pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5)," \
+	"                   pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8))" \
+	"     AS u (id, status, features, reason, error, retryable)"
+#define INSERT_ROWS_TYPES \
+	INT8OID, INT4OID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLARRAYOID
+
 static bool advance(const StepCommit *c, StepCommitted *done);
 static bool end_run(const StepCommit *c);
 static bool retry(const StepCommit *c, StepCommitted *done);
@@ -269,12 +279,8 @@ save_outcomes(const StepCommit *c)
 		" SELECT run_id, hook_index, record_id, status, features, reason, error, retryable FROM p",
 		INT8OID, INT4OID);
 	static OsaPlan rows_plan = OSA_PLAN("save outcomes",
-		"INSERT INTO @osa@.osa_outcome (run_id, hook_index, record_id, status, features, reason, error, retryable)"
-		" SELECT $1, $2, u.id, u.status, u.features::pg_catalog.jsonb, u.reason, u.error, u.retryable"
-		"   FROM ROWS FROM (pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5),"
-		"                   pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8))"
-		"     AS u (id, status, features, reason, error, retryable)",
-		INT8OID, INT4OID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLARRAYOID);
+		INSERT_ROWS("osa_outcome"),
+		INSERT_ROWS_TYPES);
 	Datum		values[2];
 	int			n_passed_all = 0;
 
@@ -296,13 +302,9 @@ static void
 save_partial(const StepCommit *c)
 {
 	static OsaPlan rows_plan = OSA_PLAN("save partial outcomes",
-		"INSERT INTO @osa@.osa_partial_outcome (run_id, hook_index, record_id, status, features, reason, error, retryable)"
-		" SELECT $1, $2, u.id, u.status, u.features::pg_catalog.jsonb, u.reason, u.error, u.retryable"
-		"   FROM ROWS FROM (pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5),"
-		"                   pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8))"
-		"     AS u (id, status, features, reason, error, retryable)"
+		INSERT_ROWS("osa_partial_outcome")
 		"  WHERE NOT (u.status = 'errored' AND u.retryable)",
-		INT8OID, INT4OID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLARRAYOID);
+		INSERT_ROWS_TYPES);
 
 	if (c->n_rows > 0)
 		insert_rows(&rows_plan, c);
