@@ -27,16 +27,47 @@
 #define RESOURCES_WAIT_S	5
 #define PARK_S				60
 
-static const char *const phase_names[] = {
-	"load", "load", "resolve", "resolve", "replace", "image", "image", "input", "create",
-	"verify", "put", "start", "running", "kill", "collect", "log",
-	"read", "commit", "remove", "cancel", "cancel", "cancel", "cancel", "stop",
-	"stop", "wait", "engine down", "done"
+typedef struct Phase
+{
+	const char *name;			/* as osa_in_flight shows it */
+	bool		needs_engine;
+	void		(*run) (Flight *f);
+} Phase;
+
+static void phase_wait(Flight *f);
+
+static const Phase phases[] = {
+	[PHASE_STRIKE] = {"load", false, osa_phase_strike},
+	[PHASE_LOAD] = {"load", false, osa_phase_load},
+	[PHASE_RESOLVE] = {"resolve", true, osa_phase_resolve},
+	[PHASE_WHOLE] = {"resolve", true, osa_phase_whole},
+	[PHASE_REPLACE] = {"replace", true, osa_phase_replace},
+	[PHASE_IMAGE] = {"image", true, osa_phase_image},
+	[PHASE_PIN] = {"image", false, osa_phase_pin},
+	[PHASE_INPUT] = {"input", false, osa_phase_input},
+	[PHASE_CREATE] = {"create", true, osa_phase_create},
+	[PHASE_VERIFY] = {"verify", true, osa_phase_verify},
+	[PHASE_PUT] = {"put", true, osa_phase_put},
+	[PHASE_START] = {"start", true, osa_phase_start},
+	[PHASE_RUNNING] = {"running", true, osa_phase_running},
+	[PHASE_KILL] = {"kill", true, osa_phase_kill},
+	[PHASE_COLLECT] = {"collect", true, osa_phase_collect},
+	[PHASE_LOG] = {"log", true, osa_phase_log},
+	[PHASE_READ] = {"read", false, osa_phase_read},
+	[PHASE_COMMIT] = {"commit", false, osa_phase_commit},
+	[PHASE_REMOVE] = {"remove", true, osa_phase_remove},
+	[PHASE_VOID] = {"cancel", true, osa_phase_void},
+	[PHASE_VOID_INSPECT] = {"cancel", true, osa_phase_void_inspect},
+	[PHASE_VOID_LOG] = {"cancel", true, osa_phase_void_log},
+	[PHASE_VOID_RECORD] = {"cancel", false, osa_phase_void_record},
+	[PHASE_STOP] = {"stop", true, osa_phase_stop},
+	[PHASE_UNCLAIM] = {"stop", false, osa_phase_unclaim},
+	[PHASE_WAIT] = {"wait", false, phase_wait},
+	[PHASE_DOWN] = {"engine down", false, NULL},
+	[PHASE_DONE] = {"done", false, NULL}
 };
 
-static void run_phase(Flight *f, TimestampTz now);
 static FlightPhase phase_of(const Flight *f);
-static bool needs_engine(FlightPhase phase);
 static void abort_call(Flight *f);
 static void internal_error(Flight *f, const char *message);
 static void park_unit(void *arg);
@@ -129,14 +160,16 @@ osa_flight_due(const Flight *f, TimestampTz now)
 }
 
 void
-osa_flight_advance(Flight *f, TimestampTz now)
+osa_flight_advance(Flight *f)
 {
 	FlightPhase before;
 
+	if (phases[f->phase].run == NULL)
+		return;
 	do
 	{
 		before = f->phase;
-		if (needs_engine(f->phase) && f->engine->state != ENGINE_UP)
+		if (phases[f->phase].needs_engine && f->engine->state != ENGINE_UP)
 		{
 			osa_flight_engine_down(f);
 			return;
@@ -144,98 +177,15 @@ osa_flight_advance(Flight *f, TimestampTz now)
 		/* an answer is awaited; only RUNNING has something else to do meanwhile */
 		if (f->call != NULL && f->phase != PHASE_RUNNING)
 			return;
-		run_phase(f, now);
+		phases[f->phase].run(f);
 	} while (f->phase != before && f->phase != PHASE_DONE && f->phase != PHASE_WAIT && f->phase != PHASE_DOWN);
 }
 
 static void
-run_phase(Flight *f, TimestampTz now)
+phase_wait(Flight *f)
 {
-	switch (f->phase)
-	{
-		case PHASE_STRIKE:
-			osa_phase_strike(f);
-			break;
-		case PHASE_LOAD:
-			osa_phase_load(f);
-			break;
-		case PHASE_RESOLVE:
-			osa_phase_resolve(f);
-			break;
-		case PHASE_WHOLE:
-			osa_phase_whole(f);
-			break;
-		case PHASE_REPLACE:
-			osa_phase_replace(f);
-			break;
-		case PHASE_IMAGE:
-			osa_phase_image(f);
-			break;
-		case PHASE_PIN:
-			osa_phase_pin(f);
-			break;
-		case PHASE_INPUT:
-			osa_phase_input(f);
-			break;
-		case PHASE_CREATE:
-			osa_phase_create(f);
-			break;
-		case PHASE_VERIFY:
-			osa_phase_verify(f);
-			break;
-		case PHASE_PUT:
-			osa_phase_put(f);
-			break;
-		case PHASE_START:
-			osa_phase_start(f);
-			break;
-		case PHASE_RUNNING:
-			osa_phase_running(f, now);
-			break;
-		case PHASE_KILL:
-			osa_phase_kill(f);
-			break;
-		case PHASE_COLLECT:
-			osa_phase_collect(f);
-			break;
-		case PHASE_LOG:
-			osa_phase_log(f);
-			break;
-		case PHASE_READ:
-			osa_phase_read(f);
-			break;
-		case PHASE_COMMIT:
-			osa_phase_commit(f);
-			break;
-		case PHASE_REMOVE:
-			osa_phase_remove(f);
-			break;
-		case PHASE_VOID:
-			osa_phase_void(f);
-			break;
-		case PHASE_VOID_INSPECT:
-			osa_phase_void_inspect(f);
-			break;
-		case PHASE_VOID_LOG:
-			osa_phase_void_log(f);
-			break;
-		case PHASE_VOID_RECORD:
-			osa_phase_void_record(f);
-			break;
-		case PHASE_STOP:
-			osa_phase_stop(f);
-			break;
-		case PHASE_UNCLAIM:
-			osa_phase_unclaim(f);
-			break;
-		case PHASE_WAIT:
-			if (now >= f->wake_at)
-				osa_flight_enter(f, f->after_wait);
-			break;
-		case PHASE_DOWN:
-		case PHASE_DONE:
-			break;
-	}
+	if (GetCurrentTimestamp() >= f->wake_at)
+		osa_flight_enter(f, f->after_wait);
 }
 
 void
@@ -518,7 +468,7 @@ osa_flight_engine_down(Flight *f)
 {
 	FlightPhase phase = f->phase;
 
-	if (!needs_engine(phase))
+	if (!phases[phase].needs_engine)
 		return;
 	abort_call(f);
 	osa_flight_leave_busy(f);
@@ -554,34 +504,6 @@ phase_of(const Flight *f)
 	return f->phase == PHASE_WAIT || f->phase == PHASE_DOWN ? f->after_wait : f->phase;
 }
 
-static bool
-needs_engine(FlightPhase phase)
-{
-	switch (phase)
-	{
-		case PHASE_RESOLVE:
-		case PHASE_WHOLE:
-		case PHASE_REPLACE:
-		case PHASE_IMAGE:
-		case PHASE_CREATE:
-		case PHASE_VERIFY:
-		case PHASE_PUT:
-		case PHASE_START:
-		case PHASE_RUNNING:
-		case PHASE_KILL:
-		case PHASE_COLLECT:
-		case PHASE_LOG:
-		case PHASE_REMOVE:
-		case PHASE_VOID:
-		case PHASE_VOID_INSPECT:
-		case PHASE_VOID_LOG:
-		case PHASE_STOP:
-			return true;
-		default:
-			return false;
-	}
-}
-
 static void
 abort_call(Flight *f)
 {
@@ -611,7 +533,7 @@ osa_flight_show(Flight *f)
 	shown.attempt = f->step->attempt;
 	strlcpy(shown.hook, f->step->hook, sizeof(shown.hook));
 	strlcpy(shown.runner, f->engine->row.name, sizeof(shown.runner));
-	strlcpy(shown.phase, phase_names[f->phase], sizeof(shown.phase));
+	strlcpy(shown.phase, phases[f->phase].name, sizeof(shown.phase));
 	if (f->maybe_exists)
 		strlcpy(shown.container, f->container, sizeof(shown.container));
 	shown.adopted = f->adopted;

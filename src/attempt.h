@@ -165,7 +165,7 @@ extern const char *osa_flight_node(void);
 
 extern Flight *osa_flight_begin(MemoryContext parent, const Claim *claim, Run *run,
 								MemoryContext context, Engine *engine, XLogRecPtr gate);
-extern void osa_flight_advance(Flight *f, TimestampTz now);
+extern void osa_flight_advance(Flight *f);
 extern void osa_flight_free(Flight *f);
 /* Is there something to do without waiting for an answer? */
 extern bool osa_flight_due(const Flight *f, TimestampTz now);
@@ -213,7 +213,7 @@ extern void osa_phase_put(Flight *f);
 extern void osa_phase_start(Flight *f);
 
 /* watch.c */
-extern void osa_phase_running(Flight *f, TimestampTz now);
+extern void osa_phase_running(Flight *f);
 extern void osa_phase_kill(Flight *f);
 extern void osa_flight_save_progress(Flight *f, const char *text, size_t len);
 

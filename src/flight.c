@@ -403,7 +403,7 @@ advance_flights(TimestampTz now, instr_time start)
 		/* to the end, so that a cut turn goes on where it stopped */
 		dlist_push_tail(&flights, node_ptr);
 		if (osa_flight_due(f, now))
-			osa_flight_advance(f, now);
+			osa_flight_advance(f);
 		if (f->phase == PHASE_DONE)
 		{
 			dlist_delete(&f->node);

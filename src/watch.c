@@ -35,8 +35,9 @@ static TimestampTz look_due(const Flight *f, TimestampTz now);
 static TimestampTz started_at(const Flight *f);
 
 void
-osa_phase_running(Flight *f, TimestampTz now)
+osa_phase_running(Flight *f)
 {
+	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz due;
 
 	if (f->reply_ready)
