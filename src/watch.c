@@ -157,7 +157,7 @@ look_due(const Flight *f, TimestampTz now)
 static TimestampTz
 progress_due(const Flight *f)
 {
-	if (f->progress_lines >= PROGRESS_MAX_LINES || f->progress_bytes >= PROGRESS_MAX_BYTES)
+	if (f->progress_lines >= PROGRESS_MAX_LINES - 1 || f->progress_bytes >= PROGRESS_MAX_BYTES)
 		return DT_NOEND;
 	return f->progress_at;
 }
@@ -200,8 +200,9 @@ osa_flight_save_progress(Flight *f, const char *text, size_t len)
 	GuardError	error;
 	MemoryContext old = MemoryContextSwitchTo(f->attempt_context);
 
+	/* of a hook that says too much the last word is kept all the same */
 	f->n_lines = osa_progress_parse(text, len,
-									Min(PROGRESS_LINES_ONCE, PROGRESS_MAX_LINES - f->progress_lines),
+									Min(PROGRESS_LINES_ONCE, Max(PROGRESS_MAX_LINES - 1 - f->progress_lines, 1)),
 									&f->lines, &consumed);
 	MemoryContextSwitchTo(old);
 	/* a line that does not fit into one read is skipped */
