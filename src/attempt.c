@@ -322,6 +322,18 @@ osa_flight_lost(Flight *f, const char *message)
 	osa_flight_enter(f, PHASE_COMMIT);
 }
 
+/* Nobody's fault when it was found so, or the engine was away meanwhile. */
+void
+osa_flight_gone(Flight *f, const char *message)
+{
+	bool		found_so = f->start_sent_at == 0 && !f->adopted;
+
+	if (f->restart_from != 0 || found_so)
+		osa_flight_lost(f, message);
+	else
+		osa_flight_fail(f, FAILURE_RUNTIME, "container vanished while it was running");
+}
+
 /* ---- the database ---- */
 
 bool

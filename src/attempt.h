@@ -188,6 +188,8 @@ extern bool osa_flight_troubled(Flight *f);
 /* The step fails, or its attempt does; goes to COMMIT. */
 extern void osa_flight_fail(Flight *f, FailureKind kind, const char *fmt,...) pg_attribute_printf(3, 4);
 extern void osa_flight_lost(Flight *f, const char *message);
+/* Its container is not there any more, or not to be trusted. */
+extern void osa_flight_gone(Flight *f, const char *message);
 /* Runs a unit with SPI; false: it raised, and the flight's phase was set. */
 extern bool osa_flight_guard(Flight *f, void (*fn) (void *arg));
 /* A place among those that the engine serves at once; false: later. */

@@ -227,6 +227,9 @@ look_unit(void *arg)
 	(void) arg;
 	osa_tx_begin("looking around");
 	osa_store_install(&install);
+	/* taken over a moment ago: from now on this is its place */
+	if (install.node[0] == '\0')
+		osa_check_copy(&install, node);
 	n = osa_store_runners(&rows, turn_context);
 	osa_tx_commit(OSA_TX_ASYNC);
 	osa_engines_configure(rows, n);

@@ -112,7 +112,7 @@ osa_phase_resolve(Flight *f)
 	{
 		f->maybe_exists = false;
 		if (f->may_have_run)
-			osa_flight_lost(f, "container is gone");
+			osa_flight_gone(f, "container is gone");
 		else
 			osa_flight_enter(f, PHASE_IMAGE);
 		return;
@@ -150,7 +150,7 @@ osa_phase_resolve(Flight *f)
 			osa_flight_enter(f, PHASE_COLLECT);
 			break;
 		case CONTAINER_LOST:
-			osa_flight_lost(f, "container was lost in a restart of its host or engine");
+			osa_flight_gone(f, "container was lost in a restart of its host or engine");
 			break;
 	}
 }

@@ -7,10 +7,12 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "miscadmin.h"
 
-#include "leftovers.h"
 #include "guard.h"
+#include "leftovers.h"
+#include "node.h"
 
 typedef struct Sorting
 {
@@ -79,23 +81,28 @@ is_unwanted(const Identity *identity, const Install *install)
 void
 osa_check_copy(Install *install, const char *node)
 {
+	char		mark[OSA_NODE_MARK_LEN + 1];
+	int			timeline = (int) GetWALInsertionTimeLine();
 	const char *reason = NULL;
 	bool		fork = install->database != MyDatabaseId;
 
+	osa_node_mark(mark);
 	if (fork)
 		reason = "this database is a copy of the one that osa_validation was installed in";
-	else if (install->node[0] != '\0' && strcmp(install->node, node) != 0)
-		reason = "this data directory is not the one that osa_validation ran in before";
+	else if (install->node[0] == '\0')
+		osa_store_set_place(node, mark, timeline);
+	else if (strcmp(install->node, node) != 0 || strcmp(install->node_mark, mark) != 0)
+		reason = "this data directory is a copy of the one that osa_validation ran in before";
+	else if (install->timeline != timeline)
+		reason = "this server was promoted, or recovered to a point in time, since osa_validation ran before";
 	if (reason == NULL)
-	{
-		if (install->node[0] == '\0')
-			osa_store_set_node(node);
 		return;
-	}
 	if (!install->mismatch)
 		osa_store_mark_copy(reason, fork ? "fork" : "succession");
 	install->paused = install->mismatch = true;
 	ereport(WARNING,
 			(errmsg("osa_validation is paused: %s", reason),
-			 errhint("Call osa_resume(take_over => true) to let this copy validate on its own.")));
+			 fork ?
+			 errhint("Call osa_resume(take_over => true) to let this copy validate on its own; the original goes on.") :
+			 errhint("Once the original is stopped for good, call osa_resume(take_over => true).")));
 }

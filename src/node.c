@@ -18,6 +18,7 @@
 #define NODE_FILE "osa_validation.node"
 
 static bool read_node(char *node);
+static void read_machine(char *machine, size_t size);
 static void make_node(void);
 
 void
@@ -31,6 +32,35 @@ osa_node_id(char *node)
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("file \"%s\" does not hold a node identity", NODE_FILE),
 				 errhint("Remove the file to have a new identity made.")));
+}
+
+void
+osa_node_mark(char *mark)
+{
+	struct stat st;
+	char		machine[40];
+
+	if (stat(NODE_FILE, &st) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not stat file \"%s\": %m", NODE_FILE)));
+	read_machine(machine, sizeof(machine));
+	snprintf(mark, OSA_NODE_MARK_LEN + 1, "%s/%llu", machine, (unsigned long long) st.st_ino);
+}
+
+/* A machine without an id is as good as any other. */
+static void
+read_machine(char *machine, size_t size)
+{
+	FILE	   *file = AllocateFile("/etc/machine-id", "r");
+
+	machine[0] = '\0';
+	if (file == NULL)
+		return;
+	if (fgets(machine, size, file) == NULL)
+		machine[0] = '\0';
+	machine[strcspn(machine, "\n")] = '\0';
+	FreeFile(file);
 }
 
 /* False: there is no such file. */

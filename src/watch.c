@@ -96,10 +96,7 @@ inspected(Flight *f)
 	if (f->verdict == RUNNER_ABSENT)
 	{
 		f->maybe_exists = false;
-		if (f->restart_to != 0)
-			osa_flight_lost(f, "container is gone after a restart of the engine");
-		else
-			osa_flight_fail(f, FAILURE_RUNTIME, "container vanished while it was running");
+		osa_flight_gone(f, "container is gone after a restart of the engine");
 		return;
 	}
 	if (f->verdict != RUNNER_OK)
@@ -119,7 +116,7 @@ inspected(Flight *f)
 			osa_flight_enter(f, PHASE_START);
 			break;
 		case CONTAINER_LOST:
-			osa_flight_lost(f, "container was lost in a restart of its host or engine");
+			osa_flight_gone(f, "container was lost in a restart of its host or engine");
 			break;
 	}
 }

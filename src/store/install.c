@@ -14,7 +14,7 @@ osa_store_install(Install *install)
 {
 	static OsaPlan plan = OSA_PLAN("read the installation",
 		"SELECT install_id, database_oid::pg_catalog.int8, coalesce(node_id, ''), paused,"
-		"       stop_running AND paused, mismatch IS NOT NULL"
+		"       stop_running AND paused, mismatch IS NOT NULL, coalesce(node_mark, ''), coalesce(timeline, 0)"
 		"  FROM @osa@.osa_install");
 
 	if (osa_plan_run(&plan, NULL, NULL, false, 0) != 1)
@@ -29,17 +29,22 @@ osa_store_install(Install *install)
 	install->paused = osa_col_bool(0, 4);
 	install->stop_running = osa_col_bool(0, 5);
 	install->mismatch = osa_col_bool(0, 6);
+	strlcpy(install->node_mark, TextDatumGetCString(osa_col_datum(0, 7)), sizeof(install->node_mark));
+	install->timeline = osa_col_int32(0, 8);
 }
 
 void
-osa_store_set_node(const char *node)
+osa_store_set_place(const char *node, const char *mark, int timeline)
 {
-	static OsaPlan plan = OSA_PLAN("set the node",
-		"UPDATE @osa@.osa_install SET node_id = $1, changed_at = pg_catalog.now() WHERE node_id IS NULL",
-		TEXTOID);
-	Datum		values[1];
+	static OsaPlan plan = OSA_PLAN("set the place",
+		"UPDATE @osa@.osa_install SET node_id = $1, node_mark = $2, timeline = $3,"
+		"       changed_at = pg_catalog.now() WHERE node_id IS NULL",
+		TEXTOID, TEXTOID, INT4OID);
+	Datum		values[3];
 
 	values[0] = CStringGetTextDatum(node);
+	values[1] = CStringGetTextDatum(mark);
+	values[2] = Int32GetDatum(timeline);
 	osa_plan_run(&plan, values, NULL, false, 0);
 }
 

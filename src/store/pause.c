@@ -98,7 +98,7 @@ fork_install(void)
 		" WHERE r.finished_at IS NULL AND r.install_id <> i.install_id");
 	static OsaPlan deliveries_plan = OSA_PLAN("take over deliveries",
 		"UPDATE @osa@.osa_delivery d"
-		"   SET install_id = i.install_id, status = 'pending', token = NULL, claimed_by = NULL, claimed_at = NULL"
+		"   SET install_id = i.install_id, status = 'pending', claims = 0, token = NULL, claimed_by = NULL, claimed_at = NULL"
 		"  FROM @osa@.osa_install i WHERE d.install_id <> i.install_id");
 	Datum		values[1];
 

@@ -18,15 +18,17 @@ typedef struct Install
 {
 	pg_uuid_t	id;
 	Oid			database;		/* that it was created in */
-	char		node[40];		/* "" : not yet known */
+	char		node[40];		/* "": a worker has not run yet */
+	char		node_mark[104];
+	int			timeline;
 	bool		paused;
 	bool		stop_running;
 	bool		mismatch;		/* a detected copy */
 } Install;
 
 extern void osa_store_install(Install *install);
-/* Writes the node's identity where there is none yet. */
-extern void osa_store_set_node(const char *node);
+/* Writes where it runs, where that is not known yet. */
+extern void osa_store_set_place(const char *node, const char *mark, int timeline);
 /* Marks the installation as a copy (fork or succession): paused, with the reason. */
 extern void osa_store_mark_copy(const char *reason, const char *mismatch);
 
