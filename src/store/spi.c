@@ -79,7 +79,9 @@ static const Setting worker_settings[] = {
 	{"max_parallel_workers_per_gather", "0"},
 	{"jit", "off"},
 	/* a plan made while a table was small must not scan it when it has grown */
-	{"enable_seqscan", "off"}
+	{"enable_seqscan", "off"},
+	/* all its plans go by keys: planning again for each value costs more than the plan */
+	{"plan_cache_mode", "force_generic_plan"}
 };
 
 /*
