@@ -309,6 +309,9 @@ static void
 after_commit(Flight *f)
 {
 	f->released = !f->keep;
+	/* at once: a look at the claims must not find the old one gone */
+	if (f->keep)
+		f->claim.token = f->committed.token;
 	osa_careful_leave(f);
 	switch (f->decision.action)
 	{
@@ -333,8 +336,9 @@ after_commit(Flight *f)
 		case SAGA_RETRY:
 		case SAGA_RERUN:
 			/* the next container is created once this one is gone */
-			osa_flight_enter(f, f->maybe_exists ? PHASE_REMOVE : PHASE_DONE);
-			if (f->phase == PHASE_DONE)
+			if (f->maybe_exists)
+				osa_flight_enter(f, PHASE_REMOVE);
+			else
 				next_attempt(f);
 			break;
 	}
@@ -368,7 +372,6 @@ next_attempt(Flight *f)
 		osa_flight_enter(f, PHASE_DONE);
 		return;
 	}
-	f->claim.token = f->committed.token;
 	if (f->decision.action == SAGA_RETRY)
 	{
 		f->step->attempt++;
@@ -384,7 +387,6 @@ next_attempt(Flight *f)
 static void
 next_hook(Flight *f)
 {
-	f->claim.token = f->committed.token;
 	f->claim.event_id = f->committed.event_id;
 	f->run->rejected_before |= f->result.n_rejected > 0;
 	f->run->current_hook_index = f->decision.next_index;

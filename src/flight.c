@@ -266,11 +266,9 @@ check_unit(void *arg)
 	ClaimCheck *check = arg;
 
 	osa_tx_begin("checking claims");
-	if (osa_store_lost_claims(check->ids, check->tokens, check->n, check->lost) > 0)
-	{
-		/* a kill must not outrun the disk: this commit comes after what it saw */
+	/* a kill must not outrun the disk: this commit comes after what it saw */
+	if (osa_store_lost_claims(check->ids, check->tokens, check->n, check->lost) > 0 || install.stop_running)
 		(void) GetCurrentTransactionId();
-	}
 	(void) osa_store_unclaim_unheld(check->tokens, check->n, osa_claims_worker_name(), osa_guc_claim_timeout);
 	osa_tx_commit(OSA_TX_SYNC);
 }
