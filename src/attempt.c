@@ -445,6 +445,14 @@ osa_flight_leave_busy(Flight *f)
 /* ---- from outside ---- */
 
 void
+osa_flight_drop(Flight *f)
+{
+	abort_call(f);
+	if (f->maybe_exists)
+		osa_engine_dispose(f->engine, f->container, false);
+}
+
+void
 osa_flight_void(Flight *f)
 {
 	if (f->is_void || f->released || f->phase == PHASE_DONE)

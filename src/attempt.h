@@ -170,6 +170,8 @@ extern void osa_flight_free(Flight *f);
 /* Is there something to do without waiting for an answer? */
 extern bool osa_flight_due(const Flight *f, TimestampTz now);
 
+/* No row needs its container any more: have it removed. */
+extern void osa_flight_drop(Flight *f);
 extern void osa_flight_void(Flight *f);
 extern void osa_flight_stop(Flight *f);
 extern void osa_flight_engine_down(Flight *f);

@@ -59,7 +59,7 @@ static void start_list(Engine *engine);
 static void go_down(Engine *engine, const char *message, bool confirmed);
 static void go_up(Engine *engine, TimestampTz now);
 static void well_again(Engine *engine);
-static void disposal_turn(Disposal *disposal, TimestampTz now);
+static bool disposal_turn(Disposal *disposal, TimestampTz now);
 static void disposal_tried(Disposal *disposal);
 static int	backoff_ms(int failures, int max_ms);
 static void show(Engine *engine);
@@ -368,12 +368,24 @@ void
 osa_engines_turn(TimestampTz now)
 {
 	dlist_iter	iter;
-	dlist_mutable_iter miter;
 
 	dlist_foreach(iter, &engines)
 		engine_turn(dlist_container(Engine, node, iter.cur), now);
-	dlist_foreach_modify(miter, &disposals)
-		disposal_turn(dlist_container(Disposal, node, miter.cur), now);
+	(void) osa_disposals_turn(now);
+}
+
+int
+osa_disposals_turn(TimestampTz now)
+{
+	dlist_mutable_iter iter;
+	int			n = 0;
+
+	dlist_foreach_modify(iter, &disposals)
+	{
+		if (!disposal_turn(dlist_container(Disposal, node, iter.cur), now))
+			n++;
+	}
+	return n;
 }
 
 TimestampTz
@@ -548,7 +560,8 @@ well_again(Engine *engine)
 	engine->last_error[0] = '\0';
 }
 
-static void
+/* True: it is done, and freed. */
+static bool
 disposal_turn(Disposal *disposal, TimestampTz now)
 {
 	Engine	   *engine = disposal->engine;
@@ -561,7 +574,7 @@ disposal_turn(Disposal *disposal, TimestampTz now)
 		{
 			dlist_delete(&disposal->node);
 			pfree(disposal);
-			return;
+			return true;
 		}
 		if (disposal->verdict == RUNNER_DOWN)
 			osa_engine_failed(engine, "a container could not be removed", false);
@@ -570,6 +583,7 @@ disposal_turn(Disposal *disposal, TimestampTz now)
 	if (disposal->call == NULL && engine->state >= ENGINE_LISTING && now >= disposal->next_at &&
 		engine->runner != NULL)
 		disposal->call = engine->runner->methods->remove(engine->runner, disposal->name, on_disposed, disposal);
+	return false;
 }
 
 /* The start of attempts waits for leftovers to have been tried once. */

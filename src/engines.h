@@ -128,6 +128,8 @@ extern void osa_engine_dispose(Engine *engine, const char *container, bool lefto
 extern void osa_engine_enforces(Engine *engine, const char *unenforced);
 
 extern void osa_engines_turn(TimestampTz now);
+/* The disposals' part of that; returns how many are still to be done. */
+extern int	osa_disposals_turn(TimestampTz now);
 /* Brings what others see of the engines up to date; at the end of a turn. */
 extern void osa_engines_show(void);
 extern TimestampTz osa_engines_deadline(void);

@@ -12,7 +12,9 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "portability/instr_time.h"
+#include "storage/latch.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -21,6 +23,7 @@
 #include "claims.h"
 #include "flight.h"
 #include "guc.h"
+#include "http.h"
 #include "leftovers.h"
 #include "node.h"
 #include "queue.h"
@@ -30,6 +33,9 @@
 /* Longer turns make others wait: what is left is done in the next one. */
 #define TURN_BUDGET_MS	20
 #define EXPIRE_BATCH	100
+/* After DROP EXTENSION; it says that the worker leaves within a second. */
+#define CLEAR_AWAY_MS	700
+#define CLEAR_AWAY_STEP_MS 20
 
 static MemoryContext flights_context;
 static MemoryContext turn_context;
@@ -101,6 +107,27 @@ void
 osa_flights_look_around(void)
 {
 	look_around = again = true;
+}
+
+void
+osa_flights_clear_away(void)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CLEAR_AWAY_MS);
+	dlist_iter	iter;
+
+	/* the DROP that was seen is on disk after this */
+	StartTransactionCommand();
+	(void) GetCurrentTransactionId();
+	CommitTransactionCommand();
+
+	dlist_foreach(iter, &flights)
+		osa_flight_drop(dlist_container(Flight, node, iter.cur));
+	while (osa_disposals_turn(GetCurrentTimestamp()) > 0 && GetCurrentTimestamp() < until)
+	{
+		(void) WaitLatchOrSocket(MyLatch, WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+								 osa_http_fd(), CLEAR_AWAY_STEP_MS, PG_WAIT_EXTENSION);
+		osa_http_turn();
+	}
 }
 
 void

@@ -26,6 +26,13 @@ extern TimestampTz osa_flights_deadline(void);
 /* Settings or tables may have changed: looks around in the next turn. */
 extern void osa_flights_look_around(void);
 
+/*
+ * The extension was dropped, so nobody will ever need these containers: asks
+ * for their removal and waits for the answers, but not for long.  What is left
+ * is removed by the worker of the next CREATE EXTENSION.
+ */
+extern void osa_flights_clear_away(void);
+
 /* Before leaving: abandons what is in flight; containers run on. */
 extern void osa_flights_close(void);
 

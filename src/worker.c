@@ -94,6 +94,10 @@ leave(const char *why)
 static void
 leave_as_dropped(void)
 {
+	osa_tx_abort();
+	MemoryContextSwitchTo(loop_context);
+	if (flights_open)
+		osa_flights_clear_away();
 	leave("the extension was dropped");
 }
 

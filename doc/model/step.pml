@@ -1,0 +1,938 @@
+/*
+ * step.pml
+ *		One run of two hooks, from claim to removal, with everything that may
+ *		strike meanwhile.  What stands for which C function, and what is left
+ *		out, is in README.md.  check.sh runs it.
+ *
+ * Every state is in variables, not in places of a program: each process is one
+ * loop of guarded steps, so that a crash can forget what a worker knew.
+ */
+
+/* How much may happen; check.sh sets others. */
+#ifndef CRASHES
+#define CRASHES		1			/* of the worker or of the server */
+#endif
+#ifndef RESTARTS
+#define RESTARTS	1			/* of the engine, or of its host */
+#endif
+#ifndef CANCELS
+#define CANCELS		1
+#endif
+#ifndef RETRIES
+#define RETRIES		1			/* osa_retry_validation */
+#endif
+#ifndef BAD_EXITS
+#define BAD_EXITS	1			/* hooks that end otherwise than with 0 */
+#endif
+#ifndef GIVE_UPS
+#define GIVE_UPS	0			/* failures while the container runs on */
+#endif
+#ifndef FAILED_REMOVALS
+#define FAILED_REMOVALS 0
+#endif
+
+#define HOOKS		2
+#define ROUNDS		2
+#define ATTEMPTS	2			/* a step and round */
+#define RERUNS		1			/* free ones, a launch */
+
+#ifdef LAUNCH_BY_CLAIM
+#define N_ATTEMPTS	(ATTEMPTS + 2)
+#else
+#define N_ATTEMPTS	ATTEMPTS
+#endif
+
+/* A launch_id is as good as (step, round, attempt): all three are its own. */
+#define LAUNCHES	(HOOKS * ROUNDS * N_ATTEMPTS)
+#define LAUNCH(s, r, a)	(((s) * ROUNDS + (r)) * N_ATTEMPTS + (a))
+#define STEP(l)		((l) / (ROUNDS * N_ATTEMPTS))
+#define ROUND(l)	(((l) / N_ATTEMPTS) % ROUNDS)
+#define ATTEMPT(l)	((l) % N_ATTEMPTS)
+
+/* ---- the database ---- */
+
+/* of the run; NOT_THERE: its submission is not on disk */
+#define NOT_THERE	0
+#define OPEN		1
+#define COMPLETED	2
+#define FAILED		3
+#define CANCELLED	4
+
+/* of the delivery */
+#define GONE		0
+#define PENDING		1
+#define CLAIMED		2
+
+typedef Db
+{
+	byte		status;
+	byte		step;			/* current_hook_index */
+	byte		round;
+	byte		attempt;		/* with the others: run_hook.launch_id */
+	byte		reruns;
+	byte		delivery;
+	byte		claims;			/* 2: more than one */
+	byte		saved;			/* a bit a step with outcomes */
+	byte		ended;			/* a bit a round with a terminal event */
+};
+
+Db			db;					/* what a transaction sees */
+Db			disk;				/* what a crash leaves */
+Db			own;				/* db as of the worker's last commit ... */
+bool		own_pending;		/* ... which is not known to be on disk */
+
+inline copy_db(to, from)
+{
+	to.status = from.status;
+	to.step = from.step;
+	to.round = from.round;
+	to.attempt = from.attempt;
+	to.reruns = from.reruns;
+	to.delivery = from.delivery;
+	to.claims = from.claims;
+	to.saved = from.saved;
+	to.ended = from.ended
+}
+
+/* no two states that differ in what nobody asks for any more */
+inline forget_own()
+{
+	own_pending = false;
+	own.status = 0;
+	own.step = 0;
+	own.round = 0;
+	own.attempt = 0;
+	own.reruns = 0;
+	own.delivery = 0;
+	own.claims = 0;
+	own.saved = 0;
+	own.ended = 0
+}
+
+/* The WAL is on disk in order, so all before is there too. */
+inline commit_sync()
+{
+	copy_db(disk, db);
+	forget_own()
+}
+
+inline commit_async()
+{
+	copy_db(own, db);
+	own_pending = true
+}
+
+/* XLogFlush of the worker's own commit: what came after it may stay behind. */
+inline flush()
+{
+	if
+	:: own_pending ->
+		copy_db(disk, own);
+		forget_own()
+	:: else
+	fi
+}
+
+#define IS_CURRENT(d, l) \
+	(d.status == OPEN && d.step == STEP(l) && d.round == ROUND(l) && d.attempt == ATTEMPT(l))
+/* it was written down once that there would be this launch */
+#define IS_KNOWN(d, l) \
+	(d.status != NOT_THERE && (d.round > ROUND(l) || (d.round == ROUND(l) && \
+	 (d.step > STEP(l) || (d.step == STEP(l) && d.attempt >= ATTEMPT(l))))))
+#define HAS_ENDED(d) (d.status > OPEN)
+
+/* ---- the engine ---- */
+
+/* a container, by its launch */
+#define NONE		0
+#define EMPTY		1			/* created, its input not whole */
+#define WHOLE		2
+#define RUNNING		3
+#define WELL		4			/* ended with 0 */
+#define BADLY		5
+#define LOST		6			/* a restart of the host left this */
+
+byte		container[LAUNCHES];
+byte		n_containers;
+bool		ran[LAUNCHES];		/* it was started, and no restart took it */
+
+#define IS_PRECIOUS(l) (container[l] >= RUNNING && container[l] <= BADLY)
+
+/* what is asked of it: one call of the flight, and one that nobody waits for */
+#define NO_CALL		0
+#define INSPECT		1
+#define CREATE		2
+#define PUT			3
+#define START		4
+#define KILL		5
+#define REMOVE		6
+
+#define NO_REPLY	255
+#define IS_THERE	254			/* create: it exists; other replies: its state before */
+
+byte		call;
+byte		reply = NO_REPLY;
+byte		late_call;			/* CREATE or START */
+byte		late_launch;
+
+byte		bad_exits = BAD_EXITS;
+
+/* ---- the worker ---- */
+
+#define ENGINE_DOWN	0
+#define ENGINE_LISTING 1
+#define ENGINE_UP	2
+
+bool		worker;				/* it runs */
+byte		engine;				/* as it knows it */
+bool		disposed[LAUNCHES];	/* to be removed */
+bool		leftover[LAUNCHES];	/* ... and not tried yet: attempts wait */
+byte		n_disposals;
+byte		n_leftovers;
+byte		give_ups = GIVE_UPS;
+byte		failed_removals = FAILED_REMOVALS;
+
+/* its flight */
+#define P_NONE		0
+#define P_RESOLVE	1
+#define P_REPLACE	2
+#define P_CREATE	3
+#define P_PUT		4
+#define P_START		5
+#define P_RUNNING	6
+#define P_COLLECT	7
+#define P_COMMIT	8
+#define P_REMOVE	9
+#define P_VOID		10
+#define P_VOID_INSPECT 11
+#define P_VOID_RECORD 12
+
+#define R_WELL		0
+#define R_FINAL		1			/* hook_exit, config: no other attempt */
+#define R_FAILED	2			/* oom, timeout, runtime */
+#define R_LOST		3
+
+byte		phase;
+byte		launch;
+byte		reruns;				/* as it was read */
+bool		holds;				/* its token is the delivery's */
+bool		is_void;
+bool		maybe_exists;
+bool		may_have_run;
+byte		result;
+bool		keep;
+bool		rerun;				/* REMOVE goes on with the same launch */
+
+#define STEP_IS(l)	(STEP(l) == STEP(launch))
+#define NEEDS_ENGINE (phase != P_NONE && phase != P_COMMIT && phase != P_VOID_RECORD)
+#define MAY_ASK		(worker && engine == ENGINE_UP && call == NO_CALL && reply == NO_REPLY)
+#define HAS_REPLY	(worker && reply != NO_REPLY)
+
+/* ---- effects outside, and what must be true when they come ---- */
+
+byte		i;					/* for loops within one step */
+
+inline effect_create(l)
+{
+	/* nothing outside before what it relies on is on disk */
+	assert(IS_KNOWN(disk, l));
+	/* attempt n + 1 only when n's container is gone */
+	i = 0;
+	do
+	:: i < LAUNCHES ->
+		if
+		:: i != l && STEP(i) == STEP(l) ->
+			assert(ROUND(i) != ROUND(l) || !IS_PRECIOUS(i));
+#ifdef ACROSS_ROUNDS
+			assert(container[i] != RUNNING)
+#endif
+		:: else
+		fi;
+		i++
+	:: else -> break
+	od;
+	i = 0;
+	if
+	:: container[l] == NONE ->
+		container[l] = EMPTY;
+		n_containers++
+	:: else
+	fi
+}
+
+inline effect_start(l)
+{
+	if
+	:: container[l] == WHOLE ->
+		/* no second run while the first survives, under whatever launch */
+		assert(!ran[l]);
+		i = 0;
+		do
+		:: i < LAUNCHES ->
+			assert(i == l || STEP(i) != STEP(l) || ROUND(i) != ROUND(l) ||
+				   (container[i] != RUNNING && container[i] != WELL));
+			i++
+		:: else -> break
+		od;
+		i = 0;
+		assert(!(db.saved & (1 << STEP(l))) || db.round != ROUND(l));
+		container[l] = RUNNING;
+		ran[l] = true
+#ifdef START_RESTARTS
+	:: container[l] == WELL ->
+		assert(!ran[l])
+#endif
+	:: else
+	fi
+}
+
+/* What a step on disk still needs is neither killed nor removed. */
+inline effect_kill(l)
+{
+	if
+	:: container[l] == RUNNING ->
+		assert(!IS_CURRENT(disk, l));
+		container[l] = BADLY
+	:: else
+	fi
+}
+
+inline effect_remove(l)
+{
+	if
+	:: container[l] != NONE ->
+		assert(!IS_PRECIOUS(l) || !IS_CURRENT(disk, l));
+		container[l] = NONE;
+		n_containers--
+	:: else
+	fi
+}
+
+inline perform(c, l)
+{
+	if
+	:: c == CREATE -> effect_create(l)
+	:: c == START -> effect_start(l)
+	:: c == KILL -> effect_kill(l)
+	:: c == REMOVE -> effect_remove(l)
+	:: c == PUT && container[l] == EMPTY -> container[l] = WHOLE
+	:: else
+	fi
+}
+
+/* ---- flights ---- */
+
+inline end_flight()
+{
+	phase = P_NONE;
+	launch = 0;
+	reruns = 0;
+	holds = false;
+	is_void = false;
+	maybe_exists = false;
+	may_have_run = false;
+	result = 0;
+	keep = false;
+	rerun = false
+}
+
+/* The engine may still be at it: a create or a start comes late or never. */
+inline abort_call()
+{
+	if
+	:: call == CREATE || call == START ->
+		if
+		:: late_call = call; late_launch = launch
+		:: true
+		fi
+	:: call == KILL || call == REMOVE || call == PUT ->
+		if
+		:: perform(call, launch)
+		:: true
+		fi
+	:: else
+	fi;
+	call = NO_CALL;
+	reply = NO_REPLY
+}
+
+inline enter(p)
+{
+	phase = p;
+	call = NO_CALL;
+	reply = NO_REPLY
+}
+
+inline judge(r)
+{
+	result = r;
+	enter(P_COMMIT)
+}
+
+inline void_flight()
+{
+	if
+	:: is_void || (holds == false && keep == false && phase == P_REMOVE)
+	:: else ->
+		is_void = true;
+		if
+		:: phase == P_REMOVE
+		:: phase != P_REMOVE ->
+			abort_call();
+			if
+			:: maybe_exists -> enter(P_VOID)
+			:: else -> end_flight()
+			fi
+		fi
+	fi
+}
+
+inline dispose(l, is_leftover)
+{
+	if
+	:: !disposed[l] ->
+		disposed[l] = true;
+		n_disposals++;
+		if
+		:: is_leftover -> leftover[l] = true; n_leftovers++
+		:: else
+		fi
+	:: else
+	fi
+}
+
+inline new_container(l)
+{
+	launch = l;
+	maybe_exists = false;
+	may_have_run = false;
+	result = 0;
+	keep = false;
+	rerun = false
+}
+
+inline next_attempt()
+{
+	if
+	:: is_void || !keep -> end_flight(); enter(P_NONE)
+	:: else ->
+		holds = true;
+		if
+		:: rerun -> reruns++; new_container(launch)
+		:: else -> reruns = 0; new_container(launch + 1)
+		fi;
+		enter(P_CREATE)
+	fi
+}
+
+inline emit_terminal()
+{
+	/* one terminal event a run and round */
+	assert(!(db.ended & (1 << db.round)));
+	db.ended = db.ended | (1 << db.round)
+}
+
+inline save_outcomes()
+{
+	/* a step's result is committed at most once */
+	assert(!(db.saved & (1 << db.step)));
+	db.saved = db.saved | (1 << db.step)
+}
+
+/* The delivery moves on: kept under a new token, or to be claimed again. */
+inline move_on()
+{
+	if
+	:: keep = true; db.delivery = CLAIMED; db.claims = 1
+	:: keep = false; db.delivery = PENDING; db.claims = 0; holds = false
+	fi
+}
+
+inline end_run(s)
+{
+	db.status = s;
+	db.delivery = GONE;
+	db.claims = 0;
+	emit_terminal();
+	commit_async();
+	if
+	:: maybe_exists -> dispose(launch, false)
+	:: else
+	fi;
+	end_flight()
+}
+
+inline commit_step()
+{
+	/* whose result it is: the launch that the step has now */
+	assert(IS_CURRENT(db, launch));
+	if
+	:: result == R_WELL && db.step + 1 < HOOKS ->
+		save_outcomes();
+		db.step++;
+		db.attempt = 0;
+		db.reruns = 0;
+		move_on();
+		commit_async();
+		if
+		:: maybe_exists -> dispose(launch, false)
+		:: else
+		fi;
+		if
+		:: keep -> reruns = 0; new_container(LAUNCH(db.step, db.round, 0)); enter(P_CREATE)
+		:: else -> end_flight()
+		fi
+	:: result == R_WELL && db.step + 1 == HOOKS ->
+		save_outcomes();
+		db.step++;
+		end_run(COMPLETED)
+	:: result == R_LOST && reruns < RERUNS ->
+		db.reruns++;
+		rerun = true;
+		move_on();
+		commit_async();
+		after_retry()
+	:: result == R_FINAL || (result != R_WELL && !(result == R_LOST && reruns < RERUNS) && db.attempt + 1 >= ATTEMPTS) ->
+		end_run(FAILED)
+	:: else ->
+		db.attempt++;
+		db.reruns = 0;
+		move_on();
+		commit_async();
+		after_retry()
+	fi
+}
+
+inline after_retry()
+{
+#ifdef TOKEN_AFTER_REMOVAL
+	holds = false;
+#endif
+#ifdef NO_WAIT_FOR_REMOVAL
+	if
+	:: maybe_exists -> dispose(launch, false)
+	:: else
+	fi;
+	next_attempt()
+#else
+	if
+	:: maybe_exists -> enter(P_REMOVE)
+	:: else -> next_attempt()
+	fi
+#endif
+}
+
+#ifdef NO_TOKEN
+#define HELD (db.status == OPEN && db.step == STEP(launch) && db.delivery != GONE)
+#else
+#define HELD (holds)
+#endif
+
+proctype Flight()
+{
+end:
+	do
+	/* ask */
+	:: atomic { MAY_ASK && phase == P_RESOLVE -> call = INSPECT }
+	:: atomic { MAY_ASK && phase == P_REPLACE -> flush(); call = REMOVE }
+	:: atomic { MAY_ASK && phase == P_CREATE ->
+#ifndef CREATE_BEFORE_FLUSH
+		flush();
+#endif
+		maybe_exists = true; call = CREATE }
+	:: atomic { MAY_ASK && phase == P_PUT -> call = PUT }
+	:: atomic { MAY_ASK && phase == P_START ->
+#ifndef CREATE_BEFORE_FLUSH
+		flush();
+#endif
+		may_have_run = true; call = START }
+	/* looks when the engine tells of an end, or a list shows it */
+	:: atomic { MAY_ASK && phase == P_RUNNING && container[launch] != RUNNING -> call = INSPECT }
+	:: atomic { MAY_ASK && phase == P_REMOVE ->
+#ifndef REMOVAL_BEFORE_FLUSH
+		flush();
+#endif
+		call = REMOVE }
+	:: atomic { MAY_ASK && phase == P_VOID -> call = KILL }
+	:: atomic { MAY_ASK && phase == P_VOID_INSPECT -> call = INSPECT }
+
+	/* act on the answer */
+	:: atomic { HAS_REPLY && (phase == P_RESOLVE || phase == P_RUNNING) ->
+		if
+		:: reply == NONE ->
+			maybe_exists = false;
+			if
+			:: may_have_run -> judge(R_LOST)
+			:: else -> enter(P_CREATE)
+			fi
+		:: reply == EMPTY -> maybe_exists = true; enter(P_REPLACE)
+		:: reply == WHOLE -> maybe_exists = true; enter(P_START)
+		:: reply == RUNNING -> maybe_exists = true; may_have_run = true; enter(P_RUNNING)
+		:: reply == WELL || reply == BADLY -> maybe_exists = true; may_have_run = true; enter(P_COLLECT)
+		:: reply == LOST -> maybe_exists = true; judge(R_LOST)
+		fi }
+	:: atomic { HAS_REPLY && phase == P_REPLACE ->
+		maybe_exists = false; may_have_run = false; enter(P_CREATE) }
+	:: atomic { HAS_REPLY && phase == P_CREATE ->
+		if
+		:: reply == NONE -> enter(P_PUT)
+		:: else -> enter(P_RESOLVE)
+		fi }
+	:: atomic { HAS_REPLY && phase == P_PUT ->
+		if
+		:: reply == NONE -> enter(P_RESOLVE)
+		:: else -> enter(P_START)
+		fi }
+	:: atomic { HAS_REPLY && phase == P_START ->
+		if
+		:: reply == NONE -> judge(R_FAILED)
+		:: reply == LOST || reply == EMPTY -> judge(R_FINAL)
+		:: else -> enter(P_RUNNING)
+		fi }
+	/* five strikes, one that can't be killed or inspected, an internal error */
+	:: atomic { MAY_ASK && phase == P_RUNNING && container[launch] == RUNNING && give_ups > 0 ->
+		give_ups--;
+		if
+		:: judge(R_FAILED)
+		:: judge(R_FINAL)
+		fi }
+	:: atomic { MAY_ASK && phase == P_COLLECT ->
+		if
+		:: container[launch] == WELL -> judge(R_WELL)
+		:: container[launch] == BADLY -> judge(R_FINAL)
+		:: container[launch] == BADLY -> judge(R_FAILED)
+		:: else -> judge(R_FAILED)
+		fi }
+
+	/* the step's one transaction */
+	:: atomic { worker && phase == P_COMMIT ->
+		if
+		:: HELD -> commit_step()
+		:: else ->
+#ifndef VOID_BY_READING
+			commit_sync();
+#endif
+			void_flight()
+		fi }
+
+	:: atomic { HAS_REPLY && phase == P_REMOVE -> next_attempt() }
+	:: atomic { HAS_REPLY && phase == P_VOID -> enter(P_VOID_INSPECT) }
+	:: atomic { HAS_REPLY && phase == P_VOID_INSPECT ->
+		if
+		:: reply == NONE -> end_flight(); enter(P_NONE)
+		:: else -> enter(P_VOID_RECORD)
+		fi }
+	:: atomic { worker && phase == P_VOID_RECORD -> commit_sync(); enter(P_REMOVE) }
+	od
+}
+
+/* Not of a flight, of no step: nobody's any more. */
+#define IS_OURS(l)	(phase != P_NONE && launch == (l))
+#define IS_LEFT(l)	(container[l] != NONE && !IS_OURS(l) && !IS_CURRENT(db, l) && !disposed[l])
+
+inline sort_containers()
+{
+	i = 0;
+	do
+	:: i < LAUNCHES ->
+		if
+		:: IS_LEFT(i) -> dispose(i, true)
+		:: else
+		fi;
+		i++
+	:: else -> break
+	od;
+	i = 0;
+#ifndef LEFTOVERS_BY_READING
+	if
+	:: n_leftovers > 0 -> commit_sync()
+	:: else
+	fi
+#endif
+}
+
+inline any_left(found)
+{
+	i = 0;
+	found = false;
+	do
+	:: i < LAUNCHES && IS_LEFT(i) -> found = true; break
+	:: i < LAUNCHES && !IS_LEFT(i) -> i++
+	:: else -> break
+	od;
+	i = 0
+}
+
+inline pick_disposal(l)
+{
+	l = 0;
+	do
+	:: disposed[l] -> break
+	:: l + 1 < LAUNCHES -> l++
+	od
+}
+
+inline begin_flight()
+{
+	launch = LAUNCH(db.step, db.round, db.attempt);
+	reruns = db.reruns;
+	holds = true;
+	maybe_exists = db.claims > 1;
+	may_have_run = db.claims > 1;
+	if
+	:: maybe_exists -> enter(P_RESOLVE)
+	:: else -> enter(P_CREATE)
+	fi
+}
+
+proctype Worker()
+{
+	byte		l;
+	bool		found;
+
+end:
+	do
+	/* the claims of the worker before wait again; durable before any effect */
+	:: atomic { !worker ->
+		worker = true;
+		engine = ENGINE_DOWN;
+		if
+		:: db.delivery == CLAIMED -> db.delivery = PENDING
+		:: else
+		fi;
+		commit_sync() }
+
+	:: atomic { worker && engine == ENGINE_DOWN ->
+		sort_containers();
+		engine = ENGINE_LISTING }
+	:: atomic { worker && engine == ENGINE_LISTING && n_leftovers == 0 -> engine = ENGINE_UP }
+	:: atomic { worker && engine == ENGINE_UP && n_containers > 0 ->
+		any_left(found);
+		found -> found = false; sort_containers() }
+
+	/* what a turn committed is flushed at its end, so before this */
+	:: atomic { worker && engine >= ENGINE_LISTING && n_disposals > 0 ->
+		pick_disposal(l);
+#ifndef REMOVAL_BEFORE_FLUSH
+		flush();
+#endif
+		if
+		:: effect_remove(l);
+			disposed[l] = false;
+			n_disposals--
+		:: failed_removals > 0 -> failed_removals--
+		fi;
+		if
+		:: leftover[l] -> leftover[l] = false; n_leftovers--
+		:: else
+		fi;
+		l = 0 }
+
+	:: atomic { worker && engine == ENGINE_UP && db.delivery == PENDING && phase == P_NONE ->
+		db.delivery = CLAIMED;
+#ifdef LAUNCH_BY_CLAIM
+		if
+		:: db.claims > 0 && db.attempt + 1 < N_ATTEMPTS -> db.attempt++
+		:: else
+		fi;
+#endif
+		db.claims = (db.claims < 2 -> db.claims + 1 : 2);
+		commit_async();
+		begin_flight() }
+	/* the run's flight before has not ended: given back */
+	:: atomic { worker && engine == ENGINE_UP && db.delivery == PENDING && phase != P_NONE && db.claims < 2 ->
+		db.claims++;
+		commit_sync() }
+
+	/* a flight whose token is gone: its run was ended from outside */
+	:: atomic { worker && phase != P_NONE && !holds && !is_void && (phase != P_REMOVE || keep) ->
+		assert(db.round != ROUND(launch) || HAS_ENDED(db));
+#ifndef VOID_BY_READING
+		commit_sync();
+#endif
+		void_flight() }
+	/* a claim that nobody holds, after claim_timeout */
+	:: atomic { worker && db.delivery == CLAIMED && !holds ->
+		db.delivery = PENDING;
+		commit_sync() }
+	od
+}
+
+/* ---- the engine's part ---- */
+
+proctype Engine()
+{
+end:
+	do
+	:: atomic { call != NO_CALL && reply == NO_REPLY ->
+		reply = container[launch];
+		perform(call, launch);
+		call = NO_CALL }
+	:: atomic { late_call != NO_CALL ->
+		if
+		:: perform(late_call, late_launch)
+		:: true
+		fi;
+		late_call = NO_CALL;
+		late_launch = 0 }
+	od
+}
+
+/* A container's process ends by itself. */
+proctype Hook()
+{
+	byte		l;
+
+end:
+	do
+	:: atomic { n_containers > 0 ->
+		l = 0;
+		do
+		:: container[l] == RUNNING -> break
+		:: container[l] != RUNNING && l + 1 < LAUNCHES -> l++
+		od;
+		if
+		:: container[l] = WELL
+		:: bad_exits > 0 -> bad_exits--; container[l] = BADLY
+		fi;
+		l = 0 }
+	od
+}
+
+/* The WAL writer, and whoever else flushes. */
+proctype Wal()
+{
+end:
+	do
+	:: atomic { own_pending || db.status != disk.status || db.step != disk.step || db.round != disk.round ||
+		db.attempt != disk.attempt || db.reruns != disk.reruns || db.delivery != disk.delivery ||
+		db.claims != disk.claims || db.saved != disk.saved || db.ended != disk.ended ->
+		commit_sync() }
+	od
+}
+
+/* ---- what strikes ---- */
+
+inline lose_worker()
+{
+	abort_call();
+	end_flight();
+	worker = false;
+	engine = ENGINE_DOWN;
+	i = 0;
+	do
+	:: i < LAUNCHES -> disposed[i] = false; leftover[i] = false; i++
+	:: else -> break
+	od;
+	i = 0;
+	n_disposals = 0;
+	n_leftovers = 0
+}
+
+inline lose_containers(to)
+{
+	i = 0;
+	do
+	:: i < LAUNCHES ->
+		if
+		:: IS_PRECIOUS(i) && to == LOST -> container[i] = LOST; ran[i] = false
+		:: container[i] != NONE && to == NONE -> container[i] = NONE; n_containers--; ran[i] = false
+		:: else
+		fi;
+		i++
+	:: else -> break
+	od;
+	i = 0
+}
+
+/* flights look where their containers stand once it is up again */
+inline restart_engine()
+{
+	if
+	:: NEEDS_ENGINE ->
+		abort_call();
+		if
+		:: phase >= P_CREATE && phase <= P_COLLECT ->
+			phase = (maybe_exists -> P_RESOLVE : P_CREATE)
+		:: else
+		fi
+	:: else
+	fi;
+	late_call = NO_CALL;
+	late_launch = 0;
+	if
+	:: true					/* containers live on */
+	:: lose_containers(LOST)
+	:: lose_containers(NONE)
+	fi;
+	engine = ENGINE_DOWN
+}
+
+proctype Faults()
+{
+	byte		crashes = CRASHES;
+	byte		restarts = RESTARTS;
+
+end:
+	do
+	/* an end of the worker alone; a kill -9 is the next one */
+	:: atomic { crashes > 0 && worker -> crashes--; lose_worker() }
+	:: atomic { crashes > 0 && worker ->
+		crashes--;
+		lose_worker();
+		copy_db(db, disk);
+		forget_own() }
+	:: atomic { restarts > 0 && worker -> restarts--; restart_engine() }
+	:: break
+	od
+}
+
+proctype People()
+{
+	byte		cancels = CANCELS;
+	byte		retries = RETRIES;
+
+end:
+	do
+	:: atomic { cancels > 0 && db.status == OPEN ->
+		cancels--;
+		db.status = CANCELLED;
+		db.delivery = GONE;
+		db.claims = 0;
+		holds = false;
+		emit_terminal() }
+	:: atomic { retries > 0 && (db.status == FAILED || db.status == CANCELLED) && db.round + 1 < ROUNDS ->
+		retries--;
+		db.status = OPEN;
+		db.round++;
+		db.attempt = 0;
+		db.reruns = 0;
+		db.saved = db.saved & ((1 << db.step) - 1);
+		db.delivery = PENDING;
+		db.claims = 0 }
+	:: break
+	od
+}
+
+/* Every run ends once faults stop, and leaves nothing on the engine. */
+#define ALL_DONE (db.status != OPEN && disk.status != OPEN && n_containers == 0 && phase == P_NONE)
+
+#ifdef LIVENESS
+ltl ends { <>[] ALL_DONE }
+#endif
+
+init
+{
+	atomic {
+		/* submitted by a transaction that need not be on disk yet */
+		db.status = OPEN;
+		db.delivery = PENDING;
+		run Flight();
+		run Worker();
+		run Engine();
+		run Hook();
+		run Wal();
+		run Faults();
+		run People()
+	}
+}
