@@ -67,8 +67,12 @@ static const Phase phases[] = {
 	[PHASE_DONE] = {"done", false, NULL}
 };
 
+static int	n_aside;			/* flights that wait without a place */
+
 static FlightPhase phase_of(const Flight *f);
 static void abort_call(Flight *f);
+static void step_aside(Flight *f);
+static bool take_place(Flight *f);
 static void internal_error(Flight *f, const char *message);
 static void park_unit(void *arg);
 static double doubling(double first, int n, double max);
@@ -128,6 +132,7 @@ osa_flight_new_container(Flight *f)
 	f->progress_bytes = 0;
 	f->restart_from = f->restart_to = f->start_sent_at = 0;
 	f->first_error_at = 0;
+	f->troubled_in = PHASE_STRIKE;
 	f->n_errors_5xx = f->n_locked = f->n_conflicts = f->n_internal = 0;
 	f->failing_internal = false;
 }
@@ -144,6 +149,8 @@ osa_flight_free(Flight *f)
 		osa_output_end(f->reader);
 	if (f->holds_place)
 		f->engine->in_flight--;
+	else
+		n_aside--;
 	if (f->shown >= 0)
 		osa_hide_flight(f->shown);
 	MemoryContextDelete(f->context);
@@ -184,7 +191,7 @@ osa_flight_advance(Flight *f)
 static void
 phase_wait(Flight *f)
 {
-	if (GetCurrentTimestamp() >= f->wake_at)
+	if ((f->returning || GetCurrentTimestamp() >= f->wake_at) && take_place(f))
 		osa_flight_enter(f, f->after_wait);
 }
 
@@ -194,6 +201,11 @@ osa_flight_enter(Flight *f, FlightPhase phase)
 	Assert(f->call == NULL);
 	f->phase = phase;
 	f->reply_ready = f->wants_place = false;
+	if (f->returning)
+	{
+		f->returning = false;
+		f->engine->n_returning--;
+	}
 	f->wake_at = phase == PHASE_RUNNING ? f->wake_at : 0;
 	if (phase == PHASE_DONE || phase == PHASE_RUNNING)
 		osa_flight_leave_busy(f);
@@ -249,7 +261,8 @@ osa_flight_reply(Flight *f)
 		return false;
 	}
 	f->reply_ready = false;
-	if (f->verdict != RUNNER_ERROR && f->verdict != RUNNER_REGISTRY)
+	/* that a look before it went well says nothing of what failed */
+	if (f->verdict != RUNNER_ERROR && f->verdict != RUNNER_REGISTRY && f->phase >= f->troubled_in)
 	{
 		f->first_error_at = 0;
 		f->n_errors_5xx = 0;
@@ -282,6 +295,7 @@ osa_flight_troubled(Flight *f)
 
 	if (f->first_error_at == 0)
 		f->first_error_at = now;
+	f->troubled_in = f->phase;
 	if (now - f->first_error_at > TROUBLE_MAX_S * USECS_PER_SEC)
 	{
 		osa_flight_fail(f, f->verdict == RUNNER_REGISTRY ? FAILURE_IMAGE_PULL : FAILURE_RUNTIME,
@@ -289,6 +303,9 @@ osa_flight_troubled(Flight *f)
 		f->result.final = true;
 		return true;
 	}
+	/* nothing runs yet: others may */
+	if (f->phase >= PHASE_IMAGE && f->phase <= PHASE_START)
+		step_aside(f);
 	osa_flight_wait(f, doubling(1, f->n_errors_5xx++, TROUBLE_WAIT_MAX_S),
 					f->maybe_exists && f->phase >= PHASE_CREATE && f->phase <= PHASE_LOG ?
 					PHASE_RESOLVE : f->phase);
@@ -409,6 +426,45 @@ osa_flight_flush(Flight *f)
 
 /* ---- places at the engine ---- */
 
+int
+osa_flights_aside(void)
+{
+	return n_aside;
+}
+
+static void
+step_aside(Flight *f)
+{
+	if (!f->holds_place)
+		return;
+	f->holds_place = false;
+	f->engine->in_flight--;
+	n_aside++;
+	osa_flights_again();
+}
+
+/* False: there is none; it comes before new claims. */
+static bool
+take_place(Flight *f)
+{
+	if (f->holds_place)
+		return true;
+	if (f->engine->in_flight < osa_engine_max_in_flight(f->engine))
+	{
+		f->holds_place = true;
+		f->engine->in_flight++;
+		n_aside--;
+		return true;
+	}
+	if (!f->returning)
+	{
+		f->returning = f->wants_place = true;
+		f->engine->n_returning++;
+		f->wake_at = DT_NOEND;
+	}
+	return false;
+}
+
 bool
 osa_flight_get_busy(Flight *f)
 {
@@ -492,6 +548,9 @@ osa_flight_engine_down(Flight *f)
 		return;
 	abort_call(f);
 	osa_flight_leave_busy(f);
+	/* how long it answers and fails is counted anew */
+	f->first_error_at = 0;
+	f->n_errors_5xx = 0;
 	if (f->may_have_run && f->restart_from == 0)
 		f->restart_from = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), -RESTART_MARGIN_MS);
 	if (phase >= PHASE_CREATE && phase <= PHASE_LOG)

@@ -64,6 +64,7 @@ typedef struct Flight
 	RunStep    *step;
 	Engine	   *engine;
 	bool		holds_place;	/* counted in engine->in_flight */
+	bool		returning;		/* counted in engine->n_returning */
 	bool		busy;			/* counted in engine->n_busy */
 	bool		wants_place;	/* looked at again when a place was left */
 	bool		reading_progress;	/* counted in engine->n_progress */
@@ -109,6 +110,7 @@ typedef struct Flight
 
 	/* failures of the moment */
 	TimestampTz first_error_at; /* of 5xx in a row; 0: none */
+	FlightPhase troubled_in;	/* the phase that they came in */
 	int			n_errors_5xx;
 	int			n_locked;
 	int			n_conflicts;
@@ -197,6 +199,8 @@ extern bool osa_flight_guard(Flight *f, void (*fn) (void *arg));
 /* A place among those that the engine serves at once; false: later. */
 extern bool osa_flight_get_busy(Flight *f);
 extern void osa_flight_leave_busy(Flight *f);
+/* How many wait without a place. */
+extern int	osa_flights_aside(void);
 extern void osa_flight_flush(Flight *f);
 extern void osa_flight_show(Flight *f);
 extern void osa_flight_new_container(Flight *f);

@@ -252,7 +252,7 @@ osa_engine_room(const Engine *engine)
 {
 	if (!engine->configured || !engine->row.enabled || engine->state != ENGINE_UP)
 		return 0;
-	return Max(0, osa_engine_max_in_flight(engine) - engine->in_flight);
+	return Max(0, osa_engine_max_in_flight(engine) - engine->in_flight - engine->n_returning);
 }
 
 void

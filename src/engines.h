@@ -69,6 +69,7 @@ typedef struct Engine
 	char		unenforced[256];
 	ImageSeen	images[OSA_IMAGES_SEEN];
 	int			in_flight;		/* attempts that hold a place */
+	int			n_returning;	/* attempts that gave their place up and want one */
 	int			n_busy;			/* attempts between create and start, or collecting */
 	int			n_progress;		/* progress reads under way */
 	int			n_removals;		/* of leftovers, under way */

@@ -33,6 +33,8 @@
 /* Longer turns make others wait: what is left is done in the next one. */
 #define TURN_BUDGET_MS	20
 #define EXPIRE_BATCH	100
+/* Those that wait for an engine to take them don't count, up to here. */
+#define ASIDE_MAX		1000
 /* After DROP EXTENSION; it says that the worker leaves within a second. */
 #define CLEAR_AWAY_MS	700
 #define CLEAR_AWAY_STEP_MS 20
@@ -157,7 +159,7 @@ osa_flights_flush(XLogRecPtr lsn)
 int
 osa_flights_count(void)
 {
-	return n_flights;
+	return n_flights - Min(osa_flights_aside(), ASIDE_MAX);
 }
 
 void
@@ -412,7 +414,7 @@ osa_flight_may_keep(const Flight *f)
 		return false;
 	/* something of higher priority waits for a place */
 	return !(osa_queue_peek(f->run->runner, &waiting) && waiting > f->claim.priority &&
-			 (osa_engine_room(f->engine) == 0 || n_flights >= osa_guc_max_in_flight));
+			 (osa_engine_room(f->engine) == 0 || osa_flights_count() >= osa_guc_max_in_flight));
 }
 
 /* ---- flights ---- */

@@ -236,12 +236,12 @@ inline effect_create(l)
 {
 	/* nothing outside before what it relies on is on disk */
 	assert(IS_KNOWN(disk, l));
-	/* attempt n + 1 only when n's container is gone */
+	/* attempt n + 1 only when the containers before are gone */
 	i = 0;
 	do
-	:: i < LAUNCHES ->
+	:: i < l ->
 		if
-		:: i != l && STEP(i) == STEP(l) ->
+		:: STEP(i) == STEP(l) ->
 			assert(ROUND(i) != ROUND(l) || !IS_PRECIOUS(i));
 #ifdef ACROSS_ROUNDS
 			assert(container[i] != RUNNING)
@@ -254,6 +254,7 @@ inline effect_create(l)
 	i = 0;
 	if
 	:: container[l] == NONE ->
+		printf("engine: container %d created\n", l);
 		container[l] = EMPTY;
 		n_containers++
 	:: else
@@ -264,6 +265,7 @@ inline effect_start(l)
 {
 	if
 	:: container[l] == WHOLE ->
+		printf("engine: container %d started\n", l);
 		/* no second run while the first survives, under whatever launch */
 		assert(!ran[l]);
 		i = 0;
@@ -280,6 +282,7 @@ inline effect_start(l)
 		ran[l] = true
 #ifdef START_RESTARTS
 	:: container[l] == WELL ->
+		printf("engine: container %d started once more\n", l);
 		assert(!ran[l])
 #endif
 	:: else
@@ -291,6 +294,7 @@ inline effect_kill(l)
 {
 	if
 	:: container[l] == RUNNING ->
+		printf("engine: container %d killed\n", l);
 		assert(!IS_CURRENT(disk, l));
 		container[l] = BADLY
 	:: else
@@ -301,6 +305,7 @@ inline effect_remove(l)
 {
 	if
 	:: container[l] != NONE ->
+		printf("engine: container %d removed\n", l);
 		assert(!IS_PRECIOUS(l) || !IS_CURRENT(disk, l));
 		container[l] = NONE;
 		n_containers--
@@ -374,6 +379,7 @@ inline void_flight()
 	if
 	:: is_void || (holds == false && keep == false && phase == P_REMOVE)
 	:: else ->
+		printf("worker: flight of container %d is void\n", launch);
 		is_void = true;
 		if
 		:: phase == P_REMOVE
@@ -416,7 +422,9 @@ inline next_attempt()
 	if
 	:: is_void || !keep -> end_flight(); enter(P_NONE)
 	:: else ->
-		holds = true;
+#ifdef TOKEN_AFTER_REMOVAL
+		holds = db.delivery == CLAIMED;
+#endif
 		if
 		:: rerun -> reruns++; new_container(launch)
 		:: else -> reruns = 0; new_container(launch + 1)
@@ -443,13 +451,14 @@ inline save_outcomes()
 inline move_on()
 {
 	if
-	:: keep = true; db.delivery = CLAIMED; db.claims = 1
+	:: keep = true; printf("flight: keeps the claim\n"); db.delivery = CLAIMED; db.claims = 1
 	:: keep = false; db.delivery = PENDING; db.claims = 0; holds = false
 	fi
 }
 
 inline end_run(s)
 {
+	printf("flight: ends the run, status %d\n", s);
 	db.status = s;
 	db.delivery = GONE;
 	db.claims = 0;
@@ -464,6 +473,7 @@ inline end_run(s)
 
 inline commit_step()
 {
+	printf("flight: commits result %d of container %d\n", result, launch);
 	/* whose result it is: the launch that the step has now */
 	assert(IS_CURRENT(db, launch));
 	if
@@ -592,6 +602,7 @@ end:
 	/* five strikes, one that can't be killed or inspected, an internal error */
 	:: atomic { MAY_ASK && phase == P_RUNNING && container[launch] == RUNNING && give_ups > 0 ->
 		give_ups--;
+		printf("flight: fails, container %d runs on\n", launch);
 		if
 		:: judge(R_FAILED)
 		:: judge(R_FINAL)
@@ -609,7 +620,7 @@ end:
 		if
 		:: HELD -> commit_step()
 		:: else ->
-#ifndef VOID_BY_READING
+#ifndef REFUSED_BY_READING
 			commit_sync();
 #endif
 			void_flight()
@@ -629,6 +640,13 @@ end:
 /* Not of a flight, of no step: nobody's any more. */
 #define IS_OURS(l)	(phase != P_NONE && launch == (l))
 #define IS_LEFT(l)	(container[l] != NONE && !IS_OURS(l) && !IS_CURRENT(db, l) && !disposed[l])
+#define IS_RUNNING(l) (container[l] == RUNNING)
+#define ANY_4(is, l) (is(l) || is((l) + 1) || is((l) + 2) || is((l) + 3))
+#ifdef LAUNCH_BY_CLAIM
+#define ANY(is)		(ANY_4(is, 0) || ANY_4(is, 4) || ANY_4(is, 8) || ANY_4(is, 12))
+#else
+#define ANY(is)		(ANY_4(is, 0) || ANY_4(is, 4))
+#endif
 
 inline sort_containers()
 {
@@ -636,7 +654,9 @@ inline sort_containers()
 	do
 	:: i < LAUNCHES ->
 		if
-		:: IS_LEFT(i) -> dispose(i, true)
+#ifndef NO_LEFTOVERS
+		:: IS_LEFT(i) -> printf("worker: container %d is left over\n", i); dispose(i, true)
+#endif
 		:: else
 		fi;
 		i++
@@ -651,30 +671,19 @@ inline sort_containers()
 #endif
 }
 
-inline any_left(found)
-{
-	i = 0;
-	found = false;
-	do
-	:: i < LAUNCHES && IS_LEFT(i) -> found = true; break
-	:: i < LAUNCHES && !IS_LEFT(i) -> i++
-	:: else -> break
-	od;
-	i = 0
-}
-
 inline pick_disposal(l)
 {
 	l = 0;
 	do
 	:: disposed[l] -> break
-	:: l + 1 < LAUNCHES -> l++
+	:: !disposed[l] && l + 1 < LAUNCHES -> l++
 	od
 }
 
 inline begin_flight()
 {
 	launch = LAUNCH(db.step, db.round, db.attempt);
+	printf("worker: claims, for container %d\n", launch);
 	reruns = db.reruns;
 	holds = true;
 	maybe_exists = db.claims > 1;
@@ -688,27 +697,28 @@ inline begin_flight()
 proctype Worker()
 {
 	byte		l;
-	bool		found;
 
 end:
 	do
 	/* the claims of the worker before wait again; durable before any effect */
 	:: atomic { !worker ->
+		printf("worker: starts\n");
 		worker = true;
 		engine = ENGINE_DOWN;
+#ifndef NO_RECOVERY
 		if
 		:: db.delivery == CLAIMED -> db.delivery = PENDING
 		:: else
 		fi;
+#endif
 		commit_sync() }
 
 	:: atomic { worker && engine == ENGINE_DOWN ->
 		sort_containers();
 		engine = ENGINE_LISTING }
 	:: atomic { worker && engine == ENGINE_LISTING && n_leftovers == 0 -> engine = ENGINE_UP }
-	:: atomic { worker && engine == ENGINE_UP && n_containers > 0 ->
-		any_left(found);
-		found -> found = false; sort_containers() }
+	/* now and then, what runs is listed */
+	:: atomic { worker && engine == ENGINE_UP && n_containers > 0 && ANY(IS_LEFT) -> sort_containers() }
 
 	/* what a turn committed is flushed at its end, so before this */
 	:: atomic { worker && engine >= ENGINE_LISTING && n_disposals > 0 ->
@@ -720,7 +730,7 @@ end:
 		:: effect_remove(l);
 			disposed[l] = false;
 			n_disposals--
-		:: failed_removals > 0 -> failed_removals--
+		:: failed_removals > 0 -> failed_removals--; printf("engine: refuses to remove container %d\n", l)
 		fi;
 		if
 		:: leftover[l] -> leftover[l] = false; n_leftovers--
@@ -741,6 +751,7 @@ end:
 		begin_flight() }
 	/* the run's flight before has not ended: given back */
 	:: atomic { worker && engine == ENGINE_UP && db.delivery == PENDING && phase != P_NONE && db.claims < 2 ->
+		printf("worker: gives a claim back, the run is in flight\n");
 		db.claims++;
 		commit_sync() }
 
@@ -751,10 +762,13 @@ end:
 		commit_sync();
 #endif
 		void_flight() }
+#ifndef NO_RECOVERY
 	/* a claim that nobody holds, after claim_timeout */
 	:: atomic { worker && db.delivery == CLAIMED && !holds ->
+		printf("worker: takes back a claim that nobody holds\n");
 		db.delivery = PENDING;
 		commit_sync() }
+#endif
 	od
 }
 
@@ -785,15 +799,15 @@ proctype Hook()
 
 end:
 	do
-	:: atomic { n_containers > 0 ->
+	:: atomic { n_containers > 0 && ANY(IS_RUNNING) ->
 		l = 0;
 		do
 		:: container[l] == RUNNING -> break
 		:: container[l] != RUNNING && l + 1 < LAUNCHES -> l++
 		od;
 		if
-		:: container[l] = WELL
-		:: bad_exits > 0 -> bad_exits--; container[l] = BADLY
+		:: container[l] = WELL; printf("hook: container %d ends with 0\n", l)
+		:: bad_exits > 0 -> bad_exits--; container[l] = BADLY; printf("hook: container %d ends badly\n", l)
 		fi;
 		l = 0 }
 	od
@@ -861,9 +875,9 @@ inline restart_engine()
 	late_call = NO_CALL;
 	late_launch = 0;
 	if
-	:: true					/* containers live on */
-	:: lose_containers(LOST)
-	:: lose_containers(NONE)
+	:: printf("fault: the engine restarts, containers live on\n")
+	:: printf("fault: the engine's host restarts\n"); lose_containers(LOST)
+	:: printf("fault: an empty engine takes the place of the engine\n"); lose_containers(NONE)
 	fi;
 	engine = ENGINE_DOWN
 }
@@ -876,13 +890,14 @@ proctype Faults()
 end:
 	do
 	/* an end of the worker alone; a kill -9 is the next one */
-	:: atomic { crashes > 0 && worker -> crashes--; lose_worker() }
+	:: atomic { crashes > 0 && worker -> crashes--; printf("fault: the worker ends\n"); lose_worker() }
 	:: atomic { crashes > 0 && worker ->
 		crashes--;
+		printf("fault: the server crashes\n");
 		lose_worker();
 		copy_db(db, disk);
 		forget_own() }
-	:: atomic { restarts > 0 && worker -> restarts--; restart_engine() }
+	:: atomic { restarts > 0 -> restarts--; restart_engine() }
 	:: break
 	od
 }
@@ -896,6 +911,7 @@ end:
 	do
 	:: atomic { cancels > 0 && db.status == OPEN ->
 		cancels--;
+		printf("user: cancels\n");
 		db.status = CANCELLED;
 		db.delivery = GONE;
 		db.claims = 0;
@@ -903,6 +919,7 @@ end:
 		emit_terminal() }
 	:: atomic { retries > 0 && (db.status == FAILED || db.status == CANCELLED) && db.round + 1 < ROUNDS ->
 		retries--;
+		printf("user: retries\n");
 		db.status = OPEN;
 		db.round++;
 		db.attempt = 0;
