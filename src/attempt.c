@@ -39,6 +39,7 @@ static void phase_wait(Flight *f);
 static const Phase phases[] = {
 	[PHASE_STRIKE] = {"load", false, osa_phase_strike},
 	[PHASE_LOAD] = {"load", false, osa_phase_load},
+	[PHASE_CLEAR] = {"resolve", true, osa_phase_clear},
 	[PHASE_RESOLVE] = {"resolve", true, osa_phase_resolve},
 	[PHASE_WHOLE] = {"resolve", true, osa_phase_whole},
 	[PHASE_REPLACE] = {"replace", true, osa_phase_replace},
@@ -99,6 +100,7 @@ osa_flight_begin(MemoryContext parent, const Claim *claim, Run *run,
 	osa_flight_new_container(f);
 	/* an earlier claim may have come as far as a container */
 	f->maybe_exists = f->may_have_run = claim->claims > 1 && !engine->noop;
+	f->must_clear = f->step->attempt > 1 && !engine->noop;
 	f->careful = f->maybe_exists && osa_careful_wanted();
 	f->phase = f->careful ? PHASE_STRIKE : PHASE_LOAD;
 	return f;

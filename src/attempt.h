@@ -3,7 +3,7 @@
  *		A flight: one claimed delivery whose hooks run, one after the other,
  *		as long as the claim is kept.  It walks one way through its phases:
  *
- *		LOAD -> (RESOLVE) -> IMAGE -> PIN -> INPUT -> CREATE -> VERIFY -> PUT
+ *		LOAD -> (CLEAR) -> (RESOLVE) -> IMAGE -> PIN -> INPUT -> CREATE -> VERIFY -> PUT
  *		-> START -> RUNNING -> COLLECT -> LOG -> READ -> COMMIT
  *		-> (REMOVE) -> next hook, next attempt, or DONE
  *
@@ -26,6 +26,7 @@ typedef enum FlightPhase
 {
 	PHASE_STRIKE,				/* after a crash: its turn to be handled carefully */
 	PHASE_LOAD,					/* read the step's records */
+	PHASE_CLEAR,				/* is the container of an earlier attempt gone? */
 	PHASE_RESOLVE,				/* a container may be there: where does it stand? */
 	PHASE_WHOLE,				/* created, not started: is its input whole? */
 	PHASE_REPLACE,				/* it is not: remove it, create it again */
@@ -53,6 +54,9 @@ typedef enum FlightPhase
 	PHASE_DOWN,					/* until the engine is up again */
 	PHASE_DONE
 } FlightPhase;
+
+/* Earlier containers of a step that are removed at a time. */
+#define OSA_EARLIER_MAX 8
 
 typedef struct Flight
 {
@@ -90,6 +94,9 @@ typedef struct Flight
 	char		image_id[80];
 	bool		maybe_exists;	/* create was sent, or an earlier worker may have */
 	bool		may_have_run;	/* start was sent, or ... */
+	bool		must_clear;		/* an earlier attempt's container may be there */
+	int			n_earlier;		/* of those, as listed */
+	char		earlier[OSA_EARLIER_MAX][OSA_CONTAINER_NAME_LEN + 1];
 	bool		adopted;
 	bool		killed_by_us;
 	int			kills;
@@ -209,6 +216,7 @@ extern void osa_flight_on_reply(void *arg, const RunnerReply *reply);
 /* launch.c */
 extern void osa_phase_strike(Flight *f);
 extern void osa_phase_load(Flight *f);
+extern void osa_phase_clear(Flight *f);
 extern void osa_phase_resolve(Flight *f);
 extern void osa_phase_whole(Flight *f);
 extern void osa_phase_replace(Flight *f);

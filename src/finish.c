@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "common/pg_prng.h"
 #include "portability/instr_time.h"
 #include "utils/memutils.h"
@@ -302,7 +303,13 @@ commit_unit(void *arg)
 		osa_flights_flush(f->gate);
 	}
 	else
+	{
 		osa_tx_abort();
+		/* a kill must not outrun the disk: this comes after what was seen */
+		osa_tx_begin("seeing a claim gone");
+		(void) GetCurrentTransactionId();
+		osa_tx_commit(OSA_TX_SYNC);
+	}
 }
 
 static void

@@ -17,8 +17,11 @@
 /* Work on an input archive between two looks at everything else. */
 #define INPUT_SLICE_MS	10
 #define FILE_CHUNK		(256 * 1024)
+/* Between two looks whether an earlier container is gone. */
+#define CLEAR_PAUSE_S	0.3
 
 static void load_unit(void *arg);
+static void on_earlier(void *arg, const RunnerReply *reply);
 static void told_unit(void *arg);
 static void pin_unit(void *arg);
 static void chunk_unit(void *arg);
@@ -63,7 +66,7 @@ osa_phase_load(Flight *f)
 		osa_flight_enter(f, PHASE_COMMIT);
 	}
 	else
-		osa_flight_enter(f, f->maybe_exists ? PHASE_RESOLVE : PHASE_IMAGE);
+		osa_flight_enter(f, f->must_clear ? PHASE_CLEAR : f->maybe_exists ? PHASE_RESOLVE : PHASE_IMAGE);
 }
 
 static bool
@@ -93,6 +96,64 @@ load_unit(void *arg)
 	f->n_records = osa_store_load_records(f->run->id, f->step->hook_index, &f->records,
 										  &f->partial, f->attempt_context);
 	osa_tx_commit(OSA_TX_ASYNC);
+}
+
+/* ---- CLEAR: attempt n + 1 has a container once attempt n's is gone ---- */
+
+/*
+ * Whoever ended the attempt before removes its container, but may have been
+ * ended or refused before that was done.
+ */
+void
+osa_phase_clear(Flight *f)
+{
+	char		run_id[24];
+
+	if (!osa_flight_reply(f))
+	{
+		snprintf(run_id, sizeof(run_id), "%lld", (long long) f->run->id);
+		f->call = f->engine->runner->methods->list(f->engine->runner, OSA_LABEL_RUN, run_id,
+												   on_earlier, f);
+		return;
+	}
+	if (osa_flight_troubled(f))
+		return;
+	if (f->n_earlier == 0)
+	{
+		f->must_clear = false;
+		osa_flight_enter(f, f->maybe_exists ? PHASE_RESOLVE : PHASE_IMAGE);
+		return;
+	}
+	osa_flight_flush(f);
+	for (int i = 0; i < f->n_earlier; i++)
+		osa_engine_dispose(f->engine, f->earlier[i], false);
+	osa_flight_wait(f, CLEAR_PAUSE_S, PHASE_CLEAR);
+}
+
+/* A RunnerDone: notes this step's containers of other launches. */
+static void
+on_earlier(void *arg, const RunnerReply *reply)
+{
+	Flight	   *f = arg;
+
+	ContainerFacts own = f->facts;
+
+	osa_flight_on_reply(f, reply);
+	f->facts = own;
+	f->n_earlier = 0;
+	for (int i = 0; i < reply->n_facts && f->n_earlier < OSA_EARLIER_MAX; i++)
+	{
+		const ContainerFacts *facts = reply->facts + i;
+		Identity	identity;
+
+		if (osa_identity_parse(facts, &identity) &&
+			memcmp(&identity.install, &osa_flight_install()->id, UUID_LEN) == 0 &&
+			identity.database == MyDatabaseId && identity.run_id == f->run->id &&
+			identity.hook_index == f->step->hook_index &&
+			memcmp(&identity.launch, &f->step->launch_id, UUID_LEN) != 0 &&
+			strlen(facts->name) == OSA_CONTAINER_NAME_LEN)
+			strcpy(f->earlier[f->n_earlier++], facts->name);
+	}
 }
 
 /* ---- RESOLVE: where does the container stand? ---- */
