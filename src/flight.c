@@ -401,7 +401,7 @@ load_run_unit(void *arg)
 	RunLoad    *load = arg;
 
 	osa_tx_begin("loading a run");
-	load->run = osa_store_load_run(load->claim->run_id, load->context);
+	load->run = osa_store_load_run(load->claim, load->context);
 	osa_tx_commit(OSA_TX_ASYNC);
 }
 

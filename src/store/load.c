@@ -21,7 +21,7 @@ static void load_files(int64 run_id, int hook_index, InputRecord *records, int n
 	"                    WHERE p.run_id = $1 AND p.hook_index = $2 AND p.record_id = r.record_id)"
 
 Run *
-osa_store_load_run(int64 run_id, MemoryContext context)
+osa_store_load_run(const Claim *claim, MemoryContext context)
 {
 	static OsaPlan plan = OSA_PLAN("load a run",
 		"SELECT round, current_hook_index, hook_count, on_rejection = 'reject_run', on_record_error = 'drop',"
@@ -29,16 +29,20 @@ osa_store_load_run(int64 run_id, MemoryContext context)
 		"       current_hook_index > 0 AND EXISTS (SELECT FROM @osa@.osa_record c"
 		"                                           WHERE c.run_id = $1 AND c.status = 'rejected'),"
 		"       install_id, deposition, traceparent"
-		"  FROM @osa@.osa_validation_run WHERE id = $1 AND finished_at IS NULL",
-		INT8OID);
-	Datum		values[1];
+		"  FROM @osa@.osa_validation_run WHERE id = $1 AND finished_at IS NULL"
+		"   AND EXISTS (SELECT FROM @osa@.osa_delivery d WHERE d.delivery_id = $2 AND d.token = $3)",
+		INT8OID, INT8OID, UUIDOID);
+	Datum		values[3];
 	Run		   *run;
 
-	values[0] = Int64GetDatum(run_id);
-	if (osa_plan_run(&plan, values, NULL, false, 0) == 0)
+	/* read-only: one snapshot for the claim, the run and its steps */
+	values[0] = Int64GetDatum(claim->run_id);
+	values[1] = Int64GetDatum(claim->delivery_id);
+	values[2] = UUIDPGetDatum(&claim->token);
+	if (osa_plan_run(&plan, values, NULL, true, 0) == 0)
 		return NULL;
 	run = MemoryContextAllocZero(context, sizeof(Run));
-	run->id = run_id;
+	run->id = claim->run_id;
 	run->round = osa_col_int32(0, 1);
 	run->current_hook_index = osa_col_int32(0, 2);
 	run->hook_count = osa_col_int32(0, 3);
@@ -69,7 +73,7 @@ load_steps(Run *run, MemoryContext context)
 	Datum		values[1];
 
 	values[0] = Int64GetDatum(run->id);
-	run->n_steps = (int) osa_plan_run(&plan, values, NULL, false, 0);
+	run->n_steps = (int) osa_plan_run(&plan, values, NULL, true, 0);
 	if (run->n_steps != run->hook_count - run->current_hook_index)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),

@@ -145,8 +145,8 @@ typedef struct Run
 	RunStep    *steps;
 } Run;
 
-/* NULL: there is no such open run. */
-extern Run *osa_store_load_run(int64 run_id, MemoryContext context);
+/* NULL: the claim is void, so that what would be read is another round's. */
+extern Run *osa_store_load_run(const Claim *claim, MemoryContext context);
 
 /* Records of the step that have no partial outcome yet, and how the partial
  * ones are counted in *partial. */
