@@ -65,9 +65,12 @@ check:
 endif
 check-full demo up down psql bench:
 	@test/env/run.sh $@
+check-model:
+	@test/env/packages.sh spin gcc libc6-dev
+	@doc/model/check.sh
 
 clean: clean-state
 clean-state:
 	@test/env/run.sh clean
 
-.PHONY: check check-full demo up down psql bench clean-state
+.PHONY: check check-full check-model demo up down psql bench clean-state

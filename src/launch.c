@@ -17,6 +17,8 @@
 /* Work on an input archive between two looks at everything else. */
 #define INPUT_SLICE_MS	10
 #define FILE_CHUNK		(256 * 1024)
+/* Starts of one container that the engine fails, before it is replaced. */
+#define STARTS_MAX		2
 /* Between two looks whether an earlier container is gone. */
 #define CLEAR_PAUSE_S	0.3
 
@@ -199,7 +201,9 @@ osa_phase_resolve(Flight *f)
 	switch (f->facts.phase)
 	{
 		case CONTAINER_CREATED:
-			osa_flight_enter(f, PHASE_WHOLE);
+			/* an engine that was killed in a start may never start it again */
+			osa_flight_enter(f, f->troubled_in == PHASE_START && f->n_errors_5xx >= STARTS_MAX ?
+							 PHASE_REPLACE : PHASE_WHOLE);
 			break;
 		case CONTAINER_RUNNING:
 			f->may_have_run = true;

@@ -48,6 +48,7 @@
 #define STEP(l)		((l) / (ROUNDS * N_ATTEMPTS))
 #define ROUND(l)	(((l) / N_ATTEMPTS) % ROUNDS)
 #define ATTEMPT(l)	((l) % N_ATTEMPTS)
+#define STEP_ROUND(l) ((l) / N_ATTEMPTS)
 
 /* ---- the database ---- */
 
@@ -154,7 +155,11 @@ inline flush()
 
 byte		container[LAUNCHES];
 byte		n_containers;
-bool		ran[LAUNCHES];		/* it was started, and no restart took it */
+/* of a step and round: a run of its hook goes on or ended well, and nothing took it */
+bool		good[HOOKS * ROUNDS];
+
+/* A property; check.sh tells its name when it is violated. */
+#define HOLDS(name, condition) assert(condition)
 
 #define IS_PRECIOUS(l) (container[l] >= RUNNING && container[l] <= BADLY)
 
@@ -166,9 +171,9 @@ bool		ran[LAUNCHES];		/* it was started, and no restart took it */
 #define START		4
 #define KILL		5
 #define REMOVE		6
+#define LIST		7
 
-#define NO_REPLY	255
-#define IS_THERE	254			/* create: it exists; other replies: its state before */
+#define NO_REPLY	255			/* else: how the container stood before */
 
 byte		call;
 byte		reply = NO_REPLY;
@@ -206,6 +211,8 @@ byte		failed_removals = FAILED_REMOVALS;
 #define P_VOID		10
 #define P_VOID_INSPECT 11
 #define P_VOID_RECORD 12
+#define P_LOAD		13
+#define P_CLEAR		14
 
 #define R_WELL		0
 #define R_FINAL		1			/* hook_exit, config: no other attempt */
@@ -223,8 +230,7 @@ byte		result;
 bool		keep;
 bool		rerun;				/* REMOVE goes on with the same launch */
 
-#define STEP_IS(l)	(STEP(l) == STEP(launch))
-#define NEEDS_ENGINE (phase != P_NONE && phase != P_COMMIT && phase != P_VOID_RECORD)
+#define NEEDS_ENGINE (phase != P_NONE && phase != P_LOAD && phase != P_COMMIT && phase != P_VOID_RECORD)
 #define MAY_ASK		(worker && engine == ENGINE_UP && call == NO_CALL && reply == NO_REPLY)
 #define HAS_REPLY	(worker && reply != NO_REPLY)
 
@@ -234,20 +240,11 @@ byte		i;					/* for loops within one step */
 
 inline effect_create(l)
 {
-	/* nothing outside before what it relies on is on disk */
-	assert(IS_KNOWN(disk, l));
-	/* attempt n + 1 only when the containers before are gone */
+	HOLDS("nothing is done before what it relies on is on disk", IS_KNOWN(disk, l));
 	i = 0;
 	do
 	:: i < l ->
-		if
-		:: STEP(i) == STEP(l) ->
-			assert(ROUND(i) != ROUND(l) || !IS_PRECIOUS(i));
-#ifdef ACROSS_ROUNDS
-			assert(container[i] != RUNNING)
-#endif
-		:: else
-		fi;
+		HOLDS("an attempt begins when the container before is gone", STEP(i) != STEP(l) || !IS_PRECIOUS(i));
 		i++
 	:: else -> break
 	od;
@@ -266,24 +263,14 @@ inline effect_start(l)
 	if
 	:: container[l] == WHOLE ->
 		printf("engine: container %d started\n", l);
-		/* no second run while the first survives, under whatever launch */
-		assert(!ran[l]);
-		i = 0;
-		do
-		:: i < LAUNCHES ->
-			assert(i == l || STEP(i) != STEP(l) || ROUND(i) != ROUND(l) ||
-				   (container[i] != RUNNING && container[i] != WELL));
-			i++
-		:: else -> break
-		od;
-		i = 0;
-		assert(!(db.saved & (1 << STEP(l))) || db.round != ROUND(l));
-		container[l] = RUNNING;
-		ran[l] = true
+		HOLDS("no hook runs again while its container survives", !good[STEP_ROUND(l)]);
+		good[STEP_ROUND(l)] = true;
+		HOLDS("no hook runs again after its commit", !(db.saved & (1 << STEP(l))) || db.round != ROUND(l));
+		container[l] = RUNNING
 #ifdef START_RESTARTS
 	:: container[l] == WELL ->
 		printf("engine: container %d started once more\n", l);
-		assert(!ran[l])
+		HOLDS("no hook runs again while its container survives", !good[STEP_ROUND(l)])
 #endif
 	:: else
 	fi
@@ -295,7 +282,7 @@ inline effect_kill(l)
 	if
 	:: container[l] == RUNNING ->
 		printf("engine: container %d killed\n", l);
-		assert(!IS_CURRENT(disk, l));
+		HOLDS("nothing is done before what it relies on is on disk", !IS_CURRENT(disk, l));
 		container[l] = BADLY
 	:: else
 	fi
@@ -306,7 +293,7 @@ inline effect_remove(l)
 	if
 	:: container[l] != NONE ->
 		printf("engine: container %d removed\n", l);
-		assert(!IS_PRECIOUS(l) || !IS_CURRENT(disk, l));
+		HOLDS("nothing is done before what it relies on is on disk", !IS_PRECIOUS(l) || !IS_CURRENT(disk, l));
 		container[l] = NONE;
 		n_containers--
 	:: else
@@ -435,15 +422,13 @@ inline next_attempt()
 
 inline emit_terminal()
 {
-	/* one terminal event a run and round */
-	assert(!(db.ended & (1 << db.round)));
+	HOLDS("one terminal event a round", !(db.ended & (1 << db.round)));
 	db.ended = db.ended | (1 << db.round)
 }
 
 inline save_outcomes()
 {
-	/* a step's result is committed at most once */
-	assert(!(db.saved & (1 << db.step)));
+	HOLDS("one commit a step", !(db.saved & (1 << db.step)));
 	db.saved = db.saved | (1 << db.step)
 }
 
@@ -474,8 +459,13 @@ inline end_run(s)
 inline commit_step()
 {
 	printf("flight: commits result %d of container %d\n", result, launch);
-	/* whose result it is: the launch that the step has now */
-	assert(IS_CURRENT(db, launch));
+#ifndef NO_FENCE
+	HOLDS("a result is committed for its own launch", IS_CURRENT(db, launch));
+#endif
+	if
+	:: result == R_FAILED || result == R_FINAL -> good[STEP_ROUND(launch)] = false
+	:: else
+	fi;
 	if
 	:: result == R_WELL && db.step + 1 < HOOKS ->
 		save_outcomes();
@@ -532,7 +522,55 @@ inline after_retry()
 #endif
 }
 
-#ifdef NO_TOKEN
+#define IS_RUNNING(l) (container[l] == RUNNING)
+#define ANY_4(is, l) (is(l) || is((l) + 1) || is((l) + 2) || is((l) + 3))
+#ifdef LAUNCH_BY_CLAIM
+#define ANY(is)		(ANY_4(is, 0) || ANY_4(is, 4) || ANY_4(is, 8) || ANY_4(is, 12))
+#else
+#define ANY(is)		(ANY_4(is, 0) || ANY_4(is, 4))
+#endif
+#define IS_EARLIER(l) (container[l] != NONE && STEP(l) == STEP(launch) && (l) != launch)
+#define IS_EARLIER_ON_ITS_WAY(l) (IS_EARLIER(l) && disposed[l])
+
+inline load()
+{
+	launch = LAUNCH(db.step, db.round, db.attempt);
+	printf("worker: begins a flight for container %d\n", launch);
+	reruns = db.reruns;
+	maybe_exists = db.claims > 1;
+	may_have_run = db.claims > 1;
+	if
+#ifndef NO_CLEARING
+	:: ROUND(launch) > 0 || ATTEMPT(launch) > 0 -> enter(P_CLEAR)
+	:: else ->
+#else
+	:: true ->
+#endif
+		if
+		:: maybe_exists -> enter(P_RESOLVE)
+		:: else -> enter(P_CREATE)
+		fi
+	fi
+}
+
+inline dispose_earlier()
+{
+	i = 0;
+	do
+	:: i < LAUNCHES ->
+		if
+		:: IS_EARLIER(i) -> dispose(i, false)
+		:: else
+		fi;
+		i++
+	:: else -> break
+	od;
+	i = 0
+}
+
+#ifdef NO_FENCE
+#define HELD true
+#elif defined(NO_TOKEN)
 #define HELD (db.status == OPEN && db.step == STEP(launch) && db.delivery != GONE)
 #else
 #define HELD (holds)
@@ -542,7 +580,19 @@ proctype Flight()
 {
 end:
 	do
+	/* its claim may be gone already; of what it reads then, nothing is on disk for sure */
+	:: atomic { worker && phase == P_LOAD ->
+		if
+#ifdef LOAD_WITHOUT_TOKEN
+		:: db.status == OPEN -> load()
+#else
+		:: holds -> load()
+#endif
+		:: else -> end_flight()
+		fi }
+
 	/* ask */
+	:: atomic { MAY_ASK && phase == P_CLEAR && !ANY(IS_EARLIER_ON_ITS_WAY) -> call = LIST }
 	:: atomic { MAY_ASK && phase == P_RESOLVE -> call = INSPECT }
 	:: atomic { MAY_ASK && phase == P_REPLACE -> flush(); call = REMOVE }
 	:: atomic { MAY_ASK && phase == P_CREATE ->
@@ -567,6 +617,15 @@ end:
 	:: atomic { MAY_ASK && phase == P_VOID_INSPECT -> call = INSPECT }
 
 	/* act on the answer */
+	:: atomic { HAS_REPLY && phase == P_CLEAR ->
+		if
+		:: reply == NONE && maybe_exists -> enter(P_RESOLVE)
+		:: reply == NONE && !maybe_exists -> enter(P_CREATE)
+		:: else ->
+			flush();
+			dispose_earlier();
+			enter(P_CLEAR)
+		fi }
 	:: atomic { HAS_REPLY && (phase == P_RESOLVE || phase == P_RUNNING) ->
 		if
 		:: reply == NONE ->
@@ -638,15 +697,8 @@ end:
 }
 
 /* Not of a flight, of no step: nobody's any more. */
-#define IS_OURS(l)	(phase != P_NONE && launch == (l))
+#define IS_OURS(l)	(phase != P_NONE && phase != P_LOAD && launch == (l))
 #define IS_LEFT(l)	(container[l] != NONE && !IS_OURS(l) && !IS_CURRENT(db, l) && !disposed[l])
-#define IS_RUNNING(l) (container[l] == RUNNING)
-#define ANY_4(is, l) (is(l) || is((l) + 1) || is((l) + 2) || is((l) + 3))
-#ifdef LAUNCH_BY_CLAIM
-#define ANY(is)		(ANY_4(is, 0) || ANY_4(is, 4) || ANY_4(is, 8) || ANY_4(is, 12))
-#else
-#define ANY(is)		(ANY_4(is, 0) || ANY_4(is, 4))
-#endif
 
 inline sort_containers()
 {
@@ -678,20 +730,6 @@ inline pick_disposal(l)
 	:: disposed[l] -> break
 	:: !disposed[l] && l + 1 < LAUNCHES -> l++
 	od
-}
-
-inline begin_flight()
-{
-	launch = LAUNCH(db.step, db.round, db.attempt);
-	printf("worker: claims, for container %d\n", launch);
-	reruns = db.reruns;
-	holds = true;
-	maybe_exists = db.claims > 1;
-	may_have_run = db.claims > 1;
-	if
-	:: maybe_exists -> enter(P_RESOLVE)
-	:: else -> enter(P_CREATE)
-	fi
 }
 
 proctype Worker()
@@ -748,7 +786,8 @@ end:
 #endif
 		db.claims = (db.claims < 2 -> db.claims + 1 : 2);
 		commit_async();
-		begin_flight() }
+		holds = true;
+		phase = P_LOAD }
 	/* the run's flight before has not ended: given back */
 	:: atomic { worker && engine == ENGINE_UP && db.delivery == PENDING && phase != P_NONE && db.claims < 2 ->
 		printf("worker: gives a claim back, the run is in flight\n");
@@ -756,8 +795,8 @@ end:
 		commit_sync() }
 
 	/* a flight whose token is gone: its run was ended from outside */
-	:: atomic { worker && phase != P_NONE && !holds && !is_void && (phase != P_REMOVE || keep) ->
-		assert(db.round != ROUND(launch) || HAS_ENDED(db));
+	:: atomic { worker && phase != P_NONE && phase != P_LOAD && !holds && !is_void && (phase != P_REMOVE || keep) ->
+		HOLDS("only what was ended from outside is given up", db.round != ROUND(launch) || HAS_ENDED(db));
 #ifndef VOID_BY_READING
 		commit_sync();
 #endif
@@ -779,7 +818,10 @@ proctype Engine()
 end:
 	do
 	:: atomic { call != NO_CALL && reply == NO_REPLY ->
-		reply = container[launch];
+		if
+		:: call == LIST -> reply = ANY(IS_EARLIER)
+		:: else -> reply = container[launch]
+		fi;
 		perform(call, launch);
 		call = NO_CALL }
 	:: atomic { late_call != NO_CALL ->
@@ -807,7 +849,7 @@ end:
 		od;
 		if
 		:: container[l] = WELL; printf("hook: container %d ends with 0\n", l)
-		:: bad_exits > 0 -> bad_exits--; container[l] = BADLY; printf("hook: container %d ends badly\n", l)
+		:: bad_exits > 0 -> bad_exits--; container[l] = BADLY; good[STEP_ROUND(l)] = false; printf("hook: container %d ends badly\n", l)
 		fi;
 		l = 0 }
 	od
@@ -849,8 +891,8 @@ inline lose_containers(to)
 	do
 	:: i < LAUNCHES ->
 		if
-		:: IS_PRECIOUS(i) && to == LOST -> container[i] = LOST; ran[i] = false
-		:: container[i] != NONE && to == NONE -> container[i] = NONE; n_containers--; ran[i] = false
+		:: IS_PRECIOUS(i) && to == LOST -> container[i] = LOST; good[STEP_ROUND(i)] = false
+		:: container[i] != NONE && to == NONE -> container[i] = NONE; n_containers--; good[STEP_ROUND(i)] = false
 		:: else
 		fi;
 		i++
@@ -934,6 +976,13 @@ end:
 /* Every run ends once faults stop, and leaves nothing on the engine. */
 #define ALL_DONE (db.status != OPEN && disk.status != OPEN && n_containers == 0 && phase == P_NONE)
 
+/* nothing moves any more */
+proctype Rest()
+{
+end:
+	atomic { timeout -> HOLDS("every run ends", ALL_DONE) }
+}
+
 #ifdef LIVENESS
 ltl ends { <>[] ALL_DONE }
 #endif
@@ -950,6 +999,7 @@ init
 		run Hook();
 		run Wal();
 		run Faults();
-		run People()
+		run People();
+		run Rest()
 	}
 }

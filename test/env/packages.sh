@@ -1,5 +1,6 @@
 #!/bin/bash
 # Installs the Debian packages that are missing; not as root: says which.
+# packages.sh [package…]: those alone, instead of all that the tests need.
 # Calls apt-get only if something is missing.  Leaves no service running.
 . "$(dirname "$0")/lib.sh"
 
@@ -9,6 +10,7 @@ packages="gcc clang libc6-dev perl curl
 	libipc-run-perl postgresql-15-cron postgresql-15-pgtap libtap-parser-sourcehandler-pgtap-perl
 	${OSA_DATA_PACKAGES-emboss-test}"
 [ "$ENGINE" = docker ] && packages="$packages docker.io"
+[ $# = 0 ] || packages=$*
 
 missing=
 for package in $packages; do
@@ -23,7 +25,8 @@ if [ "$(id -u)" != 0 ]; then
 		say "Missing packages. As root:"
 		say "    apt-get update && apt-get install --no-install-recommends$missing"
 	fi
-	say "The rest runs as root: it starts a container engine of its own."
+	[ $# = 0 ] || [ -n "$missing" ] || exit 0
+	[ $# != 0 ] || say "The rest runs as root: it starts a container engine of its own."
 	exit 1
 fi
 [ -n "$missing" ] || exit 0

@@ -3,7 +3,8 @@
 # Claims:
 #  1. A create or a start that gets a 5xx while the engine is well is tried again
 #     with a growing pause, without spending an attempt or a free re-run, and
-#     goes on by itself once the engine takes it.
+#     goes on by itself once the engine takes it; a container that is not
+#     started twice is replaced.
 #  2. Other hooks of the same runner go on meanwhile, however many runs wait so;
 #     the runner is not down, there is no WARNING.
 #  3. One that is refused for good can be cancelled meanwhile.
@@ -40,12 +41,15 @@ my $bad_create = start_run($node, 'bad_create', ['r'], pipeline => 'bad_create')
 my @never = map { start_run($node, "never $_", ['r'], pipeline => 'never') } 1 .. 6;
 sql($node, 'SELECT osa_resume()');
 ok($proxy->wait_hits('never', 6), 'six runs are refused with a 5xx');
+ok($proxy->wait_hits('bad_start', 1), 'a start too');
+my $id = container($name)->{Id};
 my @good = map { start_run($node, "good $_", ['r'], pipeline => 'good') } 1 .. 3;
 is(wait_run($node, $_, 30), 'completed', 'another hook of the same runner goes on') for @good;
 is(sql($node, "SELECT string_agg(DISTINCT status, ' ') FROM osa_validation_run WHERE id IN (" . join(', ', @never) . ')'), 'running', 'those wait on');
 is(wait_run($node, $bad_create), 'completed', 'one that is taken later completes');
 is(wait_run($node, $bad_start), 'completed', 'so does one whose start is');
 is(join(' ', $proxy->hits('bad_create'), $proxy->hits('bad_start')), '3 3', 'after as many refusals');
+isnt(sql($node, "SELECT container_id FROM osa_hook_attempt WHERE run_id = $bad_start"), $id, 'by another container');
 for my $run ($bad_create, $bad_start)
 {
 	is(sql($node, "SELECT attempt, free_reruns FROM osa_run_hook WHERE run_id = $run"), '1|0', 'no attempt was spent');
