@@ -119,8 +119,9 @@ image_done(RunnerCall *call, const HttpReply *http)
 	}
 	else if (http->end != HTTP_ANSWERED || http->status != 404)
 		osa_docker_fail(call, http);
+	/* a pull that was cut short without a word: it may go well the next time */
 	else if (state->pulled)
-		osa_docker_finish(call, RUNNER_REFUSED,
+		osa_docker_finish(call, RUNNER_REGISTRY,
 						  psprintf("image \"%s\" is not there after it was pulled", call->name));
 	else if (!state->may_pull)
 		osa_docker_finish(call, RUNNER_REFUSED,

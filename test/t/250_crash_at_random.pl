@@ -19,6 +19,7 @@ use OsaTest;
 use Test::More;
 use Time::HiRes qw(sleep);
 
+plan skip_all => 'long form: make check-full, or OSA_SEED' unless $ENV{OSA_FULL} || $ENV{OSA_SEED};
 my $seed = $ENV{OSA_SEED} || time;
 srand $seed;
 diag "OSA_SEED=$seed";
