@@ -127,6 +127,7 @@ osa_flight_new_container(Flight *f)
 	f->container_id[0] = f->image_id[0] = '\0';
 	osa_container_name(&f->step->launch_id, f->container);
 	f->maybe_exists = f->may_have_run = f->adopted = f->killed_by_us = false;
+	f->name_taken = false;
 	f->judged = f->look = false;
 	f->exit_verdict = EXIT_WELL;
 	f->exit_failure = FAILURE_NONE;

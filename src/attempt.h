@@ -94,6 +94,7 @@ typedef struct Flight
 	char		image_id[80];
 	bool		maybe_exists;	/* create was sent, or an earlier worker may have */
 	bool		may_have_run;	/* start was sent, or ... */
+	bool		name_taken;		/* create said so */
 	bool		must_clear;		/* an earlier attempt's container may be there */
 	int			n_earlier;		/* of those, as listed */
 	char		earlier[OSA_EARLIER_MAX][OSA_CONTAINER_NAME_LEN + 1];

@@ -17,6 +17,8 @@
 #include "queue.h"
 
 #define READ_SLICE_MS	10
+/* Tries to get one container's outputs: half a minute. */
+#define COLLECTS_MAX	5
 #define MAX_LINE_BYTES	(16 * 1024 * 1024)
 
 static void judge_exit(Flight *f);
@@ -56,7 +58,8 @@ osa_phase_collect(Flight *f)
 													  osa_flight_on_reply, f);
 		return;
 	}
-	if (osa_flight_troubled(f))
+	/* an engine that was killed meanwhile may have lost what it holds */
+	if (!(f->verdict == RUNNER_ERROR && f->n_errors_5xx >= COLLECTS_MAX) && osa_flight_troubled(f))
 		return;
 	if (f->verdict != RUNNER_OK)
 	{

@@ -177,7 +177,8 @@ osa_phase_resolve(Flight *f)
 		if (f->may_have_run)
 			osa_flight_gone(f, "container is gone");
 		else
-			osa_flight_enter(f, PHASE_IMAGE);
+			/* Podman: what it made half before it was killed keeps its name */
+			osa_flight_enter(f, f->name_taken ? PHASE_REPLACE : PHASE_IMAGE);
 		return;
 	}
 	if (f->verdict != RUNNER_OK)
@@ -240,7 +241,8 @@ osa_phase_whole(Flight *f)
 															 osa_flight_on_reply, f);
 		return;
 	}
-	if (osa_flight_troubled(f))
+	/* one that an engine can't even look into any more is no loss */
+	if (!(f->verdict == RUNNER_ERROR && f->n_errors_5xx >= STARTS_MAX) && osa_flight_troubled(f))
 		return;
 	/* never a second PUT: the first may still be unpacking */
 	osa_flight_enter(f, f->verdict == RUNNER_OK ? PHASE_START : PHASE_REPLACE);
@@ -434,7 +436,14 @@ osa_phase_create(Flight *f)
 			break;
 		case RUNNER_EXISTS:
 			/* an answer that came too late, or an earlier worker's */
-			osa_flight_enter(f, PHASE_RESOLVE);
+			if (!f->name_taken)
+			{
+				f->name_taken = true;
+				osa_flight_enter(f, PHASE_RESOLVE);
+				break;
+			}
+			f->verdict = RUNNER_ERROR;
+			(void) osa_flight_troubled(f);
 			break;
 		case RUNNER_ABSENT:
 			f->maybe_exists = false;

@@ -24,6 +24,11 @@ typedef struct ProbeState
 	char		version[64];
 } ProbeState;
 
+typedef struct WholeState
+{
+	DockerPathStat complete;
+} WholeState;
+
 typedef struct InspectState
 {
 	bool		compare;
@@ -36,7 +41,8 @@ static void probe_list_done(RunnerCall *call, const HttpReply *http);
 static void list_done(RunnerCall *call, const HttpReply *http);
 static void create_done(RunnerCall *call, const HttpReply *http);
 static void inspect_done(RunnerCall *call, const HttpReply *http);
-static void head_done(RunnerCall *call, const HttpReply *http);
+static void complete_done(RunnerCall *call, const HttpReply *http);
+static void untouched_done(RunnerCall *call, const HttpReply *http);
 static void start_done(RunnerCall *call, const HttpReply *http);
 static void kill_done(RunnerCall *call, const HttpReply *http);
 static void remove_send(RunnerCall *call, const HttpReply *http);
@@ -447,17 +453,54 @@ simple_verb(Runner *runner, const char *method, const char *name, const char *wh
 static RunnerCall *
 docker_input_is_whole(Runner *runner, const char *name, RunnerDone done, void *arg)
 {
-	return simple_verb(runner, "HEAD", name, "/archive?path=/osa/in/.complete", DOCKER_QUICK_MS,
-					   head_done, done, arg);
+	RunnerCall *call = osa_docker_begin(runner, name, done, arg, sizeof(WholeState));
+	MemoryContext outer = MemoryContextSwitchTo(call->context);
+	HttpRequest request;
+
+	osa_docker_request(&request, "HEAD", DOCKER_QUICK_MS,
+					   "/containers/%s/archive?path=/osa/in/.complete", osa_docker_encode(name));
+	osa_docker_send(call, &request, complete_done);
+	MemoryContextSwitchTo(outer);
+	return call;
+}
+
+/*
+ * complete_done goes on to look at the folder of outputs: an engine that was
+ * killed in a start may have forgotten that the hook ran.  What came with the
+ * input has one time; a folder that was written to has another.
+ */
+static void
+complete_done(RunnerCall *call, const HttpReply *http)
+{
+	WholeState *state = call->state;
+	HttpRequest request;
+
+	if (!osa_docker_ok(http))
+	{
+		osa_docker_fail(call, http);
+		return;
+	}
+	if (http->path_stat == NULL || !osa_docker_parse_path_stat(http->path_stat, &state->complete))
+		state->complete.mtime[0] = '\0';
+	osa_docker_request(&request, "HEAD", DOCKER_QUICK_MS, "/containers/%s/archive?path=/osa/out",
+					   osa_docker_encode(call->name));
+	osa_docker_send(call, &request, untouched_done);
 }
 
 static void
-head_done(RunnerCall *call, const HttpReply *http)
+untouched_done(RunnerCall *call, const HttpReply *http)
 {
-	if (osa_docker_ok(http))
-		osa_docker_succeed(call);
-	else
+	WholeState *state = call->state;
+	DockerPathStat out;
+
+	if (!osa_docker_ok(http))
 		osa_docker_fail(call, http);
+	else if (state->complete.mtime[0] != '\0' && http->path_stat != NULL &&
+			 osa_docker_parse_path_stat(http->path_stat, &out) &&
+			 strcmp(out.mtime, state->complete.mtime) != 0)
+		osa_docker_finish(call, RUNNER_ABSENT, "outputs have been written to");
+	else
+		osa_docker_succeed(call);
 }
 
 static RunnerCall *

@@ -121,6 +121,8 @@ osa_docker_parse_path_stat(const char *base64, DockerPathStat *path_stat)
 			path_stat->size = osa_reply_integer(&reader, 0);
 		else if (osa_json_equals(&reader, "mode"))
 			mode = osa_reply_integer(&reader, -1);
+		else if (osa_json_equals(&reader, "mtime"))
+			osa_reply_text(&reader, path_stat->mtime, sizeof(path_stat->mtime));
 		else
 			osa_reply_skip(&reader);
 	}

@@ -29,6 +29,7 @@ typedef struct DockerPathStat
 {
 	int64		size;
 	bool		is_regular;
+	char		mtime[40];		/* as the engine says it; "": not said */
 } DockerPathStat;
 
 /* Each returns false if the text is not what it should be. */

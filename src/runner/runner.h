@@ -122,7 +122,8 @@ typedef struct RunnerMethods
 							RunnerDone done, void *arg);
 	/* input: a finished tar; must live until done */
 	RunnerCall *(*put) (Runner *runner, const char *name, Spool *input, RunnerDone done, void *arg);
-	/* OK: the last entry of the input (in/.complete) is there; ABSENT: not */
+	/* OK: the last entry of the input (in/.complete) is there, and nothing was
+	 * written to the outputs since; ABSENT: not so */
 	RunnerCall *(*input_is_whole) (Runner *runner, const char *name, RunnerDone done, void *arg);
 	/* OK also if it is running already */
 	RunnerCall *(*start) (Runner *runner, const char *name, RunnerDone done, void *arg);
