@@ -37,7 +37,8 @@ static const char *const pull_passing_words[] = {
 	"connection refused", "timeout", "timed out", "no such host", "connection reset", "tls:",
 	"tls handshake", "x509", "server misbehaving", "network is unreachable", "no route to host",
 	"temporary failure", "toomanyrequests", "too many requests", "unexpected eof", "500 internal",
-	"502 bad", "503 service", "504 gateway", "http 500", "http 502", "http 503", "http 504", NULL
+	"502 bad", "503 service", "504 gateway", "http 500", "http 502", "http 503", "http 504",
+	"status code from registry 5", NULL
 };
 
 static bool

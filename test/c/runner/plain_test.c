@@ -321,6 +321,8 @@ test_verdicts(void)
 		const char *words;
 		RunnerVerdict verdict;
 	}			pulls[] = {
+		{200, "pinging container registry 127.0.0.1:5000: invalid status code from registry 500 (Internal Server Error)",
+		RUNNER_REGISTRY},
 		{200, "initializing source docker://wiki/ocr:x: reading manifest x in wiki/ocr: manifest unknown", RUNNER_REFUSED},
 		{404, "pull access denied for wiki/ocr, repository does not exist or may require 'docker login'", RUNNER_REFUSED},
 		{500, "Get \"http://r/v2/\": dial tcp 127.0.0.1:5056: connect: connection refused", RUNNER_REGISTRY},
